@@ -1,0 +1,1 @@
+"""Entropy of a softmax policy and how an update changes it."""
