@@ -1,0 +1,17 @@
+"""What every kernel of the book runs under, whoever starts it: one thread, fixed hashing, fixed dates."""
+
+import os
+
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONHASHSEED": "0",
+    "SOURCE_DATE_EPOCH": "0",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+def settle() -> None:
+    """Put ENVIRONMENT into this process, so that every kernel it starts inherits it."""
+    os.environ.update(ENVIRONMENT)
