@@ -1,0 +1,281 @@
+"""Figures of the book: plain numbers in, a themed SVG with a description out.
+
+The only module that knows matplotlib. Everywhere the prediction is a line in one colour and the measurement is points
+in another; both colours are told apart by colour-blind readers, in grey, on white and on dark pages. Ink is written as
+``currentColor``, so a figure takes the text colour of the page that shows it.
+"""
+
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PREDICTION = "#1b6fb8"
+MEASUREMENT = "#e0801f"
+_INK = "#010203"  # no figure draws this colour for itself; it is replaced by currentColor
+
+STYLE = {
+    "svg.hashsalt": "entropy",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6.5,
+    "legend.frameon": False,
+    "figure.dpi": 100,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    **{key: _INK for key in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")},
+}
+
+
+class ThemedFigure:
+    """An inline SVG that takes the page's text colour, with the description that stands for it.
+
+    Attributes:
+        alt: what the figure shows, for a reader who cannot see it; also its plain-text form.
+        svg: the drawing; equal input gives equal text, and no two different figures share an id.
+    """
+
+    def __init__(self, figure: Figure, alt: str) -> None:
+        self.alt = alt
+        self.svg = _labelled(_own_ids(_drawing(figure)), alt)
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        return {"text/html": f'<div class="themed-figure">{self.svg}</div>', "text/plain": f"Figure: {self.alt}"}
+
+
+def gradient_signs(probs: Sequence[float], entropy_gradient: Sequence[float], entropy: float) -> ThemedFigure:
+    """Which logits lower entropy when raised: −∂H/∂z of each action over its probability, with the threshold e^(−H).
+
+    Args:
+        probs: probability of each action.
+        entropy_gradient: ∂H/∂z of each action, in nats per unit of logit; drawn as points.
+        entropy: H in nats; gives the line π(log π + H) and the threshold.
+
+    Returns:
+        One panel; points are the given gradients, the line is the formula.
+    """
+    probs, loss = np.asarray(probs, float), -np.asarray(entropy_gradient, float)
+    threshold = float(np.exp(-entropy))
+    grid = np.linspace(1e-6, 1.0, 400)
+    with _axes(6.4, 3.6) as (figure, (axes,)):
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.axvline(threshold, color=_INK, linewidth=0.8, linestyle=":")
+        axes.plot(grid, grid * (np.log(grid) + entropy), color=PREDICTION)
+        axes.plot(probs, loss, "o", color=MEASUREMENT)
+        lowest, highest = float(min(loss.min(), -np.exp(-1 - entropy))), float(max(loss.max(), 0.0))
+        room = 0.35 * (highest - lowest)
+        axes.set_ylim(lowest - room, highest + room)
+        _note(axes, threshold, highest + room, f" $e^{{-H}}$ = {threshold:.3g}", va="top")
+        _note(axes, 1.0, lowest - 0.9 * room, "raising such a logit lowers entropy above 0,\nraises it below 0", ha="right")
+        axes.set_xlabel("probability π of the action")
+        axes.set_ylabel("−∂H/∂z  (nats per unit of logit)")
+    lower, higher = _listed(probs[loss > 0]), _listed(probs[loss < 0])
+    return ThemedFigure(
+        figure,
+        f"Points on a curve: for {probs.size} actions, minus the entropy gradient over the action's probability. "
+        f"The curve crosses zero at e^(-H) = {threshold:.3g}. Raising the logit lowers entropy for probabilities {lower}; "
+        f"it raises entropy for probabilities {higher}.",
+    )
+
+
+def entropy_against_temperature(
+    temperatures: Sequence[float], entropies: Sequence[float], slopes: Sequence[float]
+) -> ThemedFigure:
+    """Entropy over temperature as points, with the predicted slope dH/dτ as a short tangent at each.
+
+    Args:
+        temperatures: τ > 0, dimensionless; drawn on a logarithmic axis.
+        entropies: H at each temperature, in nats.
+        slopes: predicted dH/dτ at each temperature, in nats.
+
+    Returns:
+        One panel.
+    """
+    temperatures, entropies, slopes = (np.asarray(v, float) for v in (temperatures, entropies, slopes))
+    ratio = float(np.median(temperatures[1:] / temperatures[:-1])) ** 0.4
+    with _axes(6.4, 3.6) as (figure, (axes,)):
+        for tau, value, slope in zip(temperatures, entropies, slopes, strict=True):
+            ends = np.geomspace(tau / ratio, tau * ratio, 9)
+            axes.plot(ends, value + slope * (ends - tau), color=PREDICTION, linewidth=3)
+        axes.semilogx(temperatures, entropies, "o", color=MEASUREMENT)
+        middle = temperatures.size // 2
+        _beside(axes, temperatures[middle], entropies[middle], "entropy computed", MEASUREMENT, (12, -14))
+        _beside(axes, temperatures[1], entropies[1], "slope predicted", PREDICTION, (-4, 16))
+        axes.set_xlabel("temperature τ")
+        axes.set_ylabel("entropy H  (nats)")
+    return ThemedFigure(
+        figure,
+        f"Entropy rises from {entropies[0]:.3g} to {entropies[-1]:.3g} nats as the temperature goes from "
+        f"{temperatures[0]:.3g} to {temperatures[-1]:.3g}; at each of {temperatures.size} temperatures a short line with "
+        f"the predicted slope, between {slopes.min():.3g} and {slopes.max():.3g} nats, lies along the points.",
+    )
+
+
+def residuals_against_step(
+    step_sizes: Sequence[float],
+    residuals_by_actions: Mapping[int, np.ndarray],
+    reference_slopes: Sequence[int] = (1, 2, 3),
+) -> ThemedFigure:
+    """What a prediction misses over the step size, one panel for each number of actions, both axes logarithmic.
+
+    Args:
+        step_sizes: η > 0, in logits.
+        residuals_by_actions: number of actions to the missed entropy in nats, signs ignored, shape [instances, step sizes].
+        reference_slopes: powers of the step size drawn for comparison.
+
+    Returns:
+        Small multiples: median and the band from the 5th to the 95th percentile of the instances.
+    """
+    step_sizes = np.asarray(step_sizes, float)
+    residuals = {n: np.abs(np.asarray(r, float)) for n, r in residuals_by_actions.items()}
+    medians = {n: np.median(r, axis=0) for n, r in residuals.items()}
+    with _axes(2.6 * len(residuals) + 0.8, 3.6, columns=len(residuals)) as (figure, panels):
+        for axes, (n, values) in zip(panels, residuals.items(), strict=True):
+            low, high = np.percentile(values, [5, 95], axis=0)
+            axes.fill_between(step_sizes, low, high, color=MEASUREMENT, alpha=0.3, linewidth=0)
+            axes.loglog(step_sizes, medians[n], "o-", color=MEASUREMENT, linewidth=1, markersize=4)
+            for slope in reference_slopes:
+                line = medians[n][-1] * (step_sizes / step_sizes[-1]) ** slope
+                axes.loglog(step_sizes, line, color=PREDICTION, linewidth=1.2, linestyle="--")
+                _beside(axes, step_sizes[0], line[0], f"slope {slope}", PREDICTION, (2, 4))
+            axes.set_title(f"{n} actions")
+            axes.set_xlabel("step size η  (logits)")
+        panels[0].set_ylabel("|residual|  (nats)")
+    slopes = ", ".join(f"{_slope(step_sizes, m):.2f} for {n} actions" for n, m in medians.items())
+    return ThemedFigure(
+        figure,
+        f"Size of the residual over the step size from {step_sizes[0]:.1g} to {step_sizes[-1]:.1g}, both axes logarithmic, "
+        f"{len(residuals)} panels with dashed lines of slope {', '.join(map(str, reference_slopes))}. "
+        f"The median follows a line of slope {slopes}.",
+    )
+
+
+def prediction_against_measurement(
+    predicted: Sequence[float], measured: Sequence[float], quantity: str = "entropy change", unit: str = "nats"
+) -> ThemedFigure:
+    """Measured over predicted values, with the line on which they agree.
+
+    Args:
+        predicted: predicted values.
+        measured: measured values, one for each prediction.
+        quantity: what is compared, for the axes.
+        unit: its unit.
+
+    Returns:
+        One square panel.
+    """
+    predicted, measured = np.asarray(predicted, float), np.asarray(measured, float)
+    ends = np.array([min(predicted.min(), measured.min()), max(predicted.max(), measured.max())])
+    with _axes(4.6, 4.2) as (figure, (axes,)):
+        axes.plot(ends, ends, color=PREDICTION)
+        axes.plot(predicted, measured, "o", color=MEASUREMENT, alpha=0.6, markersize=4, markeredgewidth=0)
+        _beside(axes, ends[1], ends[1], "prediction = measurement", PREDICTION, (-6, -2), ha="right")
+        axes.set_xlabel(f"predicted {quantity}  ({unit})")
+        axes.set_ylabel(f"measured {quantity}  ({unit})")
+        axes.ticklabel_format(style="sci", scilimits=(-2, 3), axis="both")
+    worst = float(np.abs(predicted - measured).max())
+    return ThemedFigure(
+        figure,
+        f"{predicted.size} points of measured over predicted {quantity}, between {ends[0]:.2g} and {ends[1]:.2g} {unit}, "
+        f"along the line of equality; the point farthest from it is {worst:.1g} {unit} away.",
+    )
+
+
+def covariance_signs(
+    probs: Sequence[float], delta_logits_by_case: Mapping[str, Sequence[float]], covariances: Sequence[float]
+) -> ThemedFigure:
+    """The same policy before and after several steps: positive covariance sharpens it, negative flattens it.
+
+    Args:
+        probs: probability of each action before the step.
+        delta_logits_by_case: title of each panel to the step Δz, one number for each action.
+        covariances: Cov(log π, Δz) of each case, in nats; printed above its panel.
+
+    Returns:
+        Small multiples, two bars for each action.
+    """
+    probs = np.asarray(probs, float)
+    after = {case: _stepped(probs, np.asarray(step, float)) for case, step in delta_logits_by_case.items()}
+    places = np.arange(probs.size)
+    with _axes(2.9 * len(after) + 0.6, 3.4, columns=len(after)) as (figure, panels):
+        for axes, (case, moved), covariance in zip(panels, after.items(), covariances, strict=True):
+            axes.bar(places - 0.2, probs, 0.38, color=PREDICTION)
+            axes.bar(places + 0.2, moved, 0.38, color=MEASUREMENT)
+            axes.set_title(f"{case}\nCov = {covariance:+.2g} nats")
+            axes.set_xticks(places, [str(k + 1) for k in places])
+            axes.set_xlabel("action")
+        tallest = max(probs.max(), *(moved.max() for moved in after.values()))
+        panels[0].set_ylim(0, 1.3 * tallest)
+        panels[0].set_ylabel("probability")
+        panels[0].text(0.98, 0.97, "before", color=PREDICTION, ha="right", va="top", transform=panels[0].transAxes)
+        panels[0].text(0.98, 0.88, "after", color=MEASUREMENT, ha="right", va="top", transform=panels[0].transAxes)
+    told = "; ".join(
+        f"{case}, covariance {covariance:+.2g} nats: to {_listed(moved)}"
+        for (case, moved), covariance in zip(after.items(), covariances, strict=True)
+    )
+    return ThemedFigure(figure, f"Bars of the probabilities {_listed(probs)} before and after a step. {told}.")
+
+
+@contextmanager
+def _axes(width: float, height: float, columns: int = 1):
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+
+
+def _note(axes: Axes, x: float, y: float, text: str, **where: str) -> None:
+    axes.text(x, y, text, color=_INK, fontsize=10, **where)
+
+
+def _beside(axes: Axes, x: float, y: float, text: str, color: str, offset: tuple[int, int], ha: str = "left") -> None:
+    axes.annotate(text, (x, y), offset, textcoords="offset points", color=color, fontsize=10, ha=ha)
+
+
+def _listed(values: np.ndarray) -> str:
+    shown = [f"{value:.3g}" for value in values[:6]] + (["and so on"] if values.size > 6 else [])
+    return ", ".join(shown) or "none"
+
+
+def _slope(step_sizes: np.ndarray, values: np.ndarray) -> float:
+    return float(np.polyfit(np.log(step_sizes), np.log(values), 1)[0])
+
+
+def _stepped(probs: np.ndarray, delta_logits: np.ndarray) -> np.ndarray:
+    weights = probs * np.exp(delta_logits - delta_logits.max())
+    return weights / weights.sum()
+
+
+def _drawing(figure: Figure) -> str:
+    stream = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    svg = stream.getvalue()
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    return svg.replace(_INK, "currentColor")
+
+
+def _own_ids(svg: str) -> str:
+    """Drop ids that nothing uses, and give the others a prefix of this drawing's own."""
+    prefix = "f" + sha256(svg.encode()).hexdigest()[:8]
+    used = set(re.findall(r'(?:url\(|href=")#([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'(url\(|href=")#([^)"]+)', rf"\g<1>#{prefix}-\g<2>", svg)
+
+
+def _labelled(svg: str, alt: str) -> str:
+    label = html.escape(alt, quote=True)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
