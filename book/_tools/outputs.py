@@ -10,7 +10,7 @@ PLAIN = ("application/papermill.record/text/plain", "text/plain")
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return the code cells in their order, which is the order of nbval's `Cell 0`, `Cell 1`, …"""
+    """Return the code cells in their order, which is the order of nbval's `Cell 0`, `Cell 1`."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 

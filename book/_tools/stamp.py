@@ -36,7 +36,7 @@ def digest(*paths: Path) -> str:
 
 
 def inputs() -> str:
-    """Return one hash of all that the outcome of a run depends on: the files of PATTERNS and the interpreter."""
+    """Return one hash of all that a run depends on: the files of PATTERNS and the interpreter."""
     files = {p for pattern in PATTERNS for p in Path().glob(pattern) if p.is_file() and p.suffix != ".pyc"}
     return hashlib.sha256(f"{digest(*files)} {sys.version} {sys.platform}".encode()).hexdigest()
 
