@@ -71,14 +71,24 @@ def missing_sections(function: ast.FunctionDef, required: tuple[str, ...] = ()) 
     return missing + [f"section {title}" for title in owed if not have.get(title, "").strip()]
 
 
-def incomplete_docstrings(
-    source: str, required: tuple[str, ...] = (), names: set[str] | None = None
-) -> list[str]:
-    """Find public functions whose docstring lacks something; `required` is asked of those in `names`."""
+def incomplete_docstrings(source: str, exported: set[str], required: tuple[str, ...] = ()) -> list[str]:
+    """Find public functions whose docstring lacks something.
+
+    Args:
+        source: the source of a module.
+        exported: the names that users import; these owe everything. To the others one sentence may do.
+        required: sections that the exported functions owe besides those that their own code asks for.
+
+    Returns:
+        One line for each thing that is missing.
+    """
     found = []
     for name, function in public_functions(ast.parse(source)):
-        missing = missing_sections(function, required if names is None or name in names else ())
-        found += [f"{name} lacks {what}" for what in missing]
+        docstring = ast.get_docstring(function) or ""
+        if name in exported:
+            found += [f"{name} lacks {what}" for what in missing_sections(function, required)]
+        elif "\n" in docstring or not docstring:
+            found += [f"{name} lacks {what}" for what in missing_sections(function)]
     return found
 
 
