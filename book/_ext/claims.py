@@ -415,8 +415,10 @@ def read_run(app: Sphinx, env: BuildEnvironment, *_) -> list[str]:
 
 
 def refresh_ledger(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The ledger depends on every page, so it is written anew whenever one was read."""
-    return env.get_domain("claim").data["ledgers"]
+    """The ledger depends on every page, so it is written anew whenever one was read; its statements hold formulas."""
+    ledgers = env.get_domain("claim").data["ledgers"]
+    env.get_domain("math").data["has_equations"].update(dict.fromkeys(ledgers, True))
+    return ledgers
 
 
 def name_cells(app: Sphinx, doctree: nodes.document) -> None:

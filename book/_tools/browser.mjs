@@ -1,0 +1,275 @@
+// Reads the built book as a reader's browser does, from file://, and reports whatever is wrong with it.
+//
+//   node book/_tools/browser.mjs [--html _build/html] [--screenshots _build/screenshots] [--self-test]
+//
+// Over every page: no request leaves the machine, nothing is logged as an error, every formula is rendered, every
+// figure has a description and a numbered caption, links and anchors lead somewhere, nothing overflows a 375 px screen,
+// axe-core finds nothing serious or critical in light or dark, and search finds what is there and nothing else.
+// Exit status: 0 clean, 1 findings, 2 something to install.
+
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { basename, delimiter, dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = resolve(HERE, '../..');
+const WIDE = { width: 1280, height: 900 };
+const NARROW = { width: 375, height: 800 };
+const FOUND_QUERIES = ['entropy', 'covariance', 'softmax'];
+const SHOWN = 12; // findings printed for each page
+const ABSENT_QUERY = 'qzxvkwj';
+const CHROMIUM_FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync',
+];
+
+// ------------------------------------------------------------------------------------------------ what is needed
+
+function need(name) {
+  const places = [ROOT, ...(process.env.NODE_PATH ?? '').split(delimiter).filter(Boolean)];
+  for (const place of places) {
+    const modules = basename(place) === 'node_modules' ? place : join(place, 'node_modules');
+    if (existsSync(join(modules, name))) return createRequire(join(modules, 'x.js')).resolve(name);
+  }
+  stop(`${name} is missing. In the project folder: npm install --no-save playwright-core@1.65.1 axe-core@4.14.1`);
+}
+
+function chromium() {
+  const places = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+  const found = places.find((place) => place && existsSync(place));
+  return found ?? stop('Chromium is missing. Debian and Ubuntu: apt-get install chromium. Elsewhere: set CHROMIUM to its path.');
+}
+
+function stop(message) {
+  console.error(message);
+  process.exit(2);
+}
+
+// ------------------------------------------------------------------------------------ looked at inside the page
+
+/** Everything about one page that its own document can tell. Runs in the browser. */
+function inspect() {
+  const findings = [];
+  const find = (kind, text) => findings.push([kind, text.replace(/\s+/g, ' ').slice(0, 160)]);
+  const main = document.querySelector('main') ?? document.body;
+
+  const formulas = [...document.querySelectorAll('.math')];
+  for (const node of formulas)
+    if (!node.querySelector('mjx-container')) find('formula', `not rendered: ${node.textContent}`);
+  for (const node of document.querySelectorAll('mjx-merror, [data-mml-node="merror"], [data-mml-node="mtext"][fill="red"]'))
+    find('formula', `MathJax error: ${node.closest('mjx-container')?.textContent ?? node.textContent}`);
+  const walker = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode()); )
+    if (/\\[([]|\$\$|\\begin\{/.test(text.data) && !text.parentElement.closest('pre, code, script, style, mjx-container'))
+      find('formula', `left as text: ${text.data}`);
+
+  const hashed = /\.(png|svg|jpe?g|gif|webp)\b|_images\/|[0-9a-f]{16}/i;
+  const pictures = [...main.querySelectorAll('img, svg')].filter(
+    (node) => !node.closest('mjx-container, [aria-hidden="true"], button, a.headerlink, .sd-octicon') && !node.parentElement.closest('svg'),
+  );
+  for (const node of pictures) {
+    const alt = (node.getAttribute('aria-label') ?? node.getAttribute('alt') ?? '').trim();
+    if (alt.length < 15) find('alt', `no description: ${node.outerHTML.slice(0, 80)}`);
+    else if (hashed.test(alt)) find('alt', `a file name is no description: ${alt}`);
+    if (node.matches('svg') && node.getAttribute('role') !== 'img') find('alt', `svg without role=img: ${alt}`);
+  }
+  for (const node of main.querySelectorAll('.themed-figure, .output img'))
+    if (!/\d/.test(node.closest('figure')?.querySelector('figcaption .caption-number')?.textContent ?? ''))
+      find('caption', `figure without numbered caption: ${node.querySelector('svg')?.getAttribute('aria-label') ?? node.outerHTML}`);
+
+  const ids = [...document.querySelectorAll('[id]')].map((node) => node.id);
+  const twice = ids.filter((id, k) => ids.indexOf(id) !== k && main.querySelector(`svg [id="${CSS.escape(id)}"]`));
+  for (const id of new Set(twice)) find('id', `two drawings share the id ${id}`);
+
+  const links = [...document.querySelectorAll('a[href]')].map((node) => node.href).filter((href) => href.startsWith('file:'));
+  return { findings, formulas: formulas.length, figures: pictures.length, ids, links: [...new Set(links)] };
+}
+
+/** What sticks out of a narrow screen. Runs in the browser. */
+function overflowing() {
+  const width = document.documentElement.clientWidth;
+  const scrolls = (node) => node && (/(auto|scroll|hidden|clip)/.test(getComputedStyle(node).overflowX) && node !== document.body && node !== document.documentElement || scrolls(node.parentElement));
+  if (document.documentElement.scrollWidth <= width) return [];
+  const out = [...document.querySelectorAll('main *')].filter((node) => {
+    const box = node.getBoundingClientRect();
+    return box.width && box.right > width + 1 && !scrolls(node.parentElement);
+  });
+  const last = out.filter((node) => !out.some((other) => other !== node && node.contains(other)));
+  return (last.length ? last : [document.body]).slice(0, 3).map((node) => `${node.tagName.toLowerCase()}.${node.getAttribute('class') ?? ''} ${node.textContent.trim().slice(0, 60)}`);
+}
+
+// -------------------------------------------------------------------------------------------------- one page
+
+async function readPage(context, path, options) {
+  const page = await context.newPage();
+  const report = { path, findings: [] };
+  const find = (kind, text) => report.findings.push([kind, text]);
+  page.on('request', (request) => /^(file|data|blob):/.test(request.url()) || find('request', request.url()));
+  page.on('console', (message) => message.type() === 'error' && find('console', message.text().slice(0, 160)));
+  page.on('pageerror', (error) => find('console', error.message.slice(0, 160)));
+  await page.goto(pathToFileURL(path).href);
+  await settle(page);
+
+  const { findings, ...facts } = await page.evaluate(inspect);
+  Object.assign(report, facts);
+  report.findings.push(...findings);
+  for (const scheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.waitForFunction((s) => (document.documentElement.dataset.theme ?? s) === s, scheme, { timeout: 3000 }).catch(() => find('theme', `the page does not follow the ${scheme} scheme`));
+    for (const text of await axeFindings(page, options.axe)) find('axe', `${scheme}: ${text}`);
+    await screenshot(page, options, path, scheme);
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize(NARROW);
+  for (const text of await page.evaluate(overflowing)) find('overflow', text);
+  await screenshot(page, options, path, 'narrow');
+  await page.close();
+  return report;
+}
+
+async function settle(page) {
+  await page.evaluate(() => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(() => undefined)).catch(() => {});
+  await page.addStyleTag({ content: '*, *::before, *::after { transition: none !important; animation: none !important }' });
+}
+
+async function axeFindings(page, source) {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(source);
+  const violations = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'], preload: false }).then((r) => r.violations));
+  return violations
+    .filter((v) => ['serious', 'critical'].includes(v.impact))
+    .map((v) => `${v.id} (${v.nodes.length}) ${v.nodes[0].target.join(' ')} ${(v.nodes[0].any[0]?.message ?? '').slice(0, 120)}`);
+}
+
+async function screenshot(page, { screenshots, html }, path, kind) {
+  if (!screenshots) return;
+  const name = relative(html, path).replaceAll('/', '-').replace(/\.html$/, '');
+  await page.screenshot({ path: join(screenshots, `${name}.${kind}.png`), fullPage: true });
+}
+
+// ------------------------------------------------------------------------------------------------- the book
+
+function builtPages(html) {
+  return readdirSync(html, { recursive: true })
+    .map((name) => join(html, name))
+    .filter((path) => path.endsWith('.html') && !path.includes('_static') && !/http-equiv="refresh"/i.test(readFileSync(path, 'utf8').slice(0, 2000)))
+    .sort();
+}
+
+function deadLinks(reports) {
+  const ids = new Map(reports.map((report) => [report.path, new Set(report.ids)]));
+  for (const report of reports)
+    for (const href of report.links) {
+      const url = new URL(href);
+      const target = fileURLToPath(`file://${url.pathname}`);
+      const anchor = decodeURIComponent(url.hash.slice(1));
+      if (!existsSync(target) || statSync(target).isDirectory()) report.findings.push(['link', `leads nowhere: ${href}`]);
+      else if (anchor && ids.has(target) && !ids.get(target).has(anchor)) report.findings.push(['link', `no such place: ${href}`]);
+    }
+}
+
+/** Types a query into the page's own search field and counts the hits. */
+async function hits(context, page, query) {
+  const tab = await context.newPage();
+  await tab.goto(pathToFileURL(page).href);
+  await tab.locator('.search-button__button').first().click();
+  await tab.locator('input[type=search]:visible').first().fill(query);
+  await tab.keyboard.press('Enter');
+  await tab.waitForURL(/search\.html/);
+  await tab.waitForFunction(() => /matching|did not match/.test(document.querySelector('#search-results')?.textContent ?? ''), null, { timeout: 5000 }).catch(() => {});
+  const count = await tab.locator('#search-results ul.search > li').count();
+  await tab.close();
+  return count;
+}
+
+async function searchReport(context, html, pages) {
+  const report = { path: join(html, 'search.html'), findings: [] };
+  for (const query of [...FOUND_QUERIES, ABSENT_QUERY]) {
+    const count = await hits(context, pages[0], query);
+    const wrong = query === ABSENT_QUERY ? count > 0 : count === 0;
+    if (wrong) report.findings.push(['search', `"${query}" has ${count} hits`]);
+    console.log(`search "${query}": ${count} hits`);
+  }
+  return report;
+}
+
+function print(reports, html) {
+  const width = Math.max(...reports.map((r) => relative(html, r.path).length), 4);
+  console.log(`${'page'.padEnd(width)}  formulas  figures  links  findings`);
+  for (const r of reports) {
+    const numbers = [r.formulas, r.figures, r.links?.length].map((n, k) => String(n ?? '').padStart([8, 7, 5][k]));
+    console.log(`${relative(html, r.path).padEnd(width)}  ${numbers.join('  ')}  ${r.findings.length || 'none'}`);
+    for (const [kind, text] of r.findings.slice(0, SHOWN)) console.log(`    ${kind}: ${text}`);
+  }
+}
+
+async function readBook(context, options) {
+  const pages = builtPages(options.html);
+  if (!pages.length) stop(`No page under ${options.html}; build the book first: make book`);
+  const reports = await eachOfTwo(pages, (path) => readPage(context, path, options));
+  deadLinks(reports);
+  reports.push(await searchReport(context, options.html, pages));
+  print(reports, options.html);
+  const count = reports.reduce((sum, report) => sum + report.findings.length, 0);
+  console.log(count ? `${count} findings on ${pages.length} pages` : `${pages.length} pages, no finding`);
+  return count === 0;
+}
+
+/** Applies an asynchronous function to every item, two at a time, results in order. */
+async function eachOfTwo(items, apply) {
+  const results = new Array(items.length);
+  let next = 0;
+  const worker = async () => {
+    for (let k; (k = next++) < items.length; ) results[k] = await apply(items[k]);
+  };
+  await Promise.all([worker(), worker()]);
+  return results;
+}
+
+/** Each page in `broken/` says in a meta tag which finding it must cause; the check must see exactly that. */
+async function selfTest(context, options) {
+  const folder = join(HERE, 'broken');
+  const pages = readdirSync(folder).filter((name) => name.endsWith('.html')).map((name) => join(folder, name));
+  const reports = [];
+  for (const path of pages) reports.push(await readPage(context, path, { ...options, screenshots: undefined }));
+  deadLinks(reports);
+  let clean = true;
+  for (const report of reports) {
+    const expected = /name="finding" content="([^"]*)"/.exec(readFileSync(report.path, 'utf8'))[1];
+    const seen = [...new Set(report.findings.map(([kind]) => kind))].sort().join(' ');
+    clean &&= seen === expected;
+    console.log(`${seen === expected ? 'seen ' : 'MISSED'} ${basename(report.path)}: expected "${expected}", found "${seen}"`);
+    if (seen !== expected) for (const [kind, text] of report.findings) console.log(`    ${kind}: ${text}`);
+  }
+  return clean;
+}
+
+// ---------------------------------------------------------------------------------------------------- run
+
+const { values } = parseArgs({
+  options: {
+    html: { type: 'string', default: join(ROOT, '_build/html') },
+    screenshots: { type: 'string' },
+    'self-test': { type: 'boolean', default: false },
+  },
+});
+const options = { html: resolve(values.html), screenshots: values.screenshots && resolve(values.screenshots) };
+const playwright = await import(pathToFileURL(need('playwright-core')).href);
+options.axe = readFileSync(need('axe-core'), 'utf8');
+if (options.screenshots) mkdirSync(options.screenshots, { recursive: true });
+
+const profile = mkdtempSync(join(tmpdir(), 'book-browser-'));
+const started = Date.now();
+const context = await (playwright.chromium ?? playwright.default.chromium).launchPersistentContext(profile, {
+  executablePath: chromium(), headless: true, args: CHROMIUM_FLAGS, viewport: WIDE, colorScheme: 'light',
+});
+try {
+  const clean = await (values['self-test'] ? selfTest : readBook)(context, options);
+  console.log(`${((Date.now() - started) / 1000).toFixed(0)} s`);
+  process.exitCode = clean ? 0 : 1;
+} finally {
+  await context.close();
+  rmSync(profile, { recursive: true, force: true });
+}
