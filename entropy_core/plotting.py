@@ -1,8 +1,8 @@
 """Figures of the book: plain numbers in, a themed SVG with a description out.
 
 The only module that knows matplotlib. Everywhere the prediction is a line in one colour and the measurement is points
-in another; both colours are told apart by colour-blind readers, in grey, on white and on dark pages. Ink is written as
-``currentColor``, so a figure takes the text colour of the page that shows it.
+in another; the two are told apart by colour-blind readers and in grey. Ink is written as ``currentColor`` and the two
+colours as CSS variables, so a figure takes the theme of the page that shows it.
 """
 
 import html
@@ -17,9 +17,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-PREDICTION = "#1b6fb8"
-MEASUREMENT = "#e0801f"
-_INK = "#010203"  # no figure draws this colour for itself; it is replaced by currentColor
+PREDICTION = "#0b4a86"
+MEASUREMENT = "#bd5f00"
+_INK = "#010203"
+_THEMED = {  # dark pages redefine the two variables; elsewhere the colour after the comma is used
+    _INK: "currentColor",
+    PREDICTION: f"var(--prediction, {PREDICTION})",
+    MEASUREMENT: f"var(--measurement, {MEASUREMENT})",
+}
 
 STYLE = {
     "svg.hashsalt": "entropy",
@@ -143,7 +148,7 @@ def residuals_against_step(
     step_sizes = np.asarray(step_sizes, float)
     residuals = {n: np.abs(np.asarray(r, float)) for n, r in residuals_by_actions.items()}
     medians = {n: np.median(r, axis=0) for n, r in residuals.items()}
-    with _axes(2.6 * len(residuals) + 0.8, 3.6, columns=len(residuals)) as (figure, panels):
+    with _axes(7.2, 3.4, columns=len(residuals)) as (figure, panels):
         for axes, (n, values) in zip(panels, residuals.items(), strict=True):
             low, high = np.percentile(values, [5, 95], axis=0)
             axes.fill_between(step_sizes, low, high, color=MEASUREMENT, alpha=0.3, linewidth=0)
@@ -211,7 +216,7 @@ def covariance_signs(
     probs = np.asarray(probs, float)
     after = {case: _stepped(probs, np.asarray(step, float)) for case, step in delta_logits_by_case.items()}
     places = np.arange(probs.size)
-    with _axes(2.9 * len(after) + 0.6, 3.4, columns=len(after)) as (figure, panels):
+    with _axes(7.2, 3.4, columns=len(after)) as (figure, panels):
         for axes, (case, moved), covariance in zip(panels, after.items(), covariances, strict=True):
             axes.bar(places - 0.2, probs, 0.38, color=PREDICTION)
             axes.bar(places + 0.2, moved, 0.38, color=MEASUREMENT)
@@ -265,7 +270,7 @@ def _drawing(figure: Figure) -> str:
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     svg = stream.getvalue()
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    return svg.replace(_INK, "currentColor")
+    return re.sub("|".join(_THEMED), lambda m: _THEMED[m[0]], svg)
 
 
 def _own_ids(svg: str) -> str:

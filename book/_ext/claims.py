@@ -64,6 +64,10 @@ class LedgerTables(nodes.General, nodes.Element):
     """Place of the ledger's tables; filled when the page is written."""
 
 
+class RunTable(nodes.General, nodes.Element):
+    """Place of the table of what ran and for how long; filled when the page is written."""
+
+
 # ---------------------------------------------------------------------------------------------- outcome
 
 
@@ -278,6 +282,15 @@ class LedgerDirective(SphinxDirective):
         return [LedgerTables()]
 
 
+class RunDirective(SphinxDirective):
+    """Every file of the test run, its cases and its seconds."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave the place that is filled when all pages are read."""
+        self.env.get_domain("claim").data["ledgers"].append(self.env.docname)
+        return [RunTable()]
+
+
 # --------------------------------------------------------------------------------------------- rendering
 
 
@@ -293,6 +306,8 @@ class ExpandClaims(SphinxPostTransform):
             place.replace_self(self._result(domain.claims[place["claim"]]))
         for place in list(self.document.findall(LedgerTables)):
             place.replace_self(self._ledger(list(domain.claims.values())))
+        for place in list(self.document.findall(RunTable)):
+            place.replace_self(_run_table(self.env.claims_run))
 
     def _result(self, claim: Claim) -> nodes.paragraph:
         run, word = self.env.claims_run, outcome(claim, self.env.claims_run)
@@ -327,7 +342,7 @@ class ExpandClaims(SphinxPostTransform):
 
     def _table(self, claims: list[Claim]) -> nodes.table:
         rows = [self._row(claim) for claim in claims]
-        return _table([("Claim", 44), ("Status and outcome", 26), ("Decided by", 30)], rows)
+        return _table([("Claim", 44), ("Status and outcome", 26), ("Decided by", 30)], rows, "claim-ledger")
 
     def _row(self, claim: Claim) -> list[list[nodes.Node]]:
         title = nodes.inline("", claim.title, classes=["claim-title"])
@@ -362,6 +377,16 @@ def _summary(claims: list[Claim], run: junit.TestRun) -> nodes.paragraph:
     return nodes.paragraph("", text, classes=["claim-summary"])
 
 
+def _run_table(run: junit.TestRun) -> nodes.table:
+    by_file: dict[str, list[junit.Case]] = {}
+    for case in run.cases:
+        by_file.setdefault(case.file, []).append(case)
+    files = sorted(by_file.items(), key=lambda item: (not item[0].endswith(".ipynb"), item[0]))
+    rows = [[file, str(len(cases)), f"{sum(case.seconds for case in cases):.1f}"] for file, cases in files]
+    columns = [("Notebook or test file", 64), ("Cells or tests", 18), ("Seconds", 18)]
+    return _table(columns, [[[nodes.paragraph("", text)] for text in row] for row in rows], "run-table")
+
+
 def _outcome_node(word: str) -> nodes.inline:
     return nodes.inline("", word, classes=["claim-outcome", f"claim-{word.replace(' ', '-')}"])
 
@@ -387,8 +412,8 @@ def _reading_order(env: BuildEnvironment) -> list[str]:
     return found + sorted(env.all_docs.keys() - set(found))
 
 
-def _table(columns: list[tuple[str, int]], rows: list[list[list[nodes.Node]]]) -> nodes.table:
-    table = nodes.table(classes=["claim-ledger"])
+def _table(columns: list[tuple[str, int]], rows: list[list[list[nodes.Node]]], name: str) -> nodes.table:
+    table = nodes.table(classes=[name, "colwidths-given"])
     group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for _, width in columns), cols=len(columns))
     header = [[nodes.paragraph("", name)] for name, _ in columns]
     group += nodes.thead("", _table_row(header))
@@ -459,9 +484,11 @@ def setup(app: Sphinx) -> dict:
     app.add_config_value("claims_junit", "_build/tests.xml", "env")
     app.add_node(ClaimResult)
     app.add_node(LedgerTables)
+    app.add_node(RunTable)
     app.add_domain(ClaimDomain)
     app.add_directive("claim", ClaimDirective)
     app.add_directive("claim-ledger", LedgerDirective)
+    app.add_directive("test-run", RunDirective)
     app.add_role("claim", ClaimRole())
     app.add_post_transform(ExpandClaims)
     app.connect("env-get-outdated", read_run)
