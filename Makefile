@@ -8,6 +8,7 @@ NOTEBOOKS ?= $(wildcard book/*.ipynb)
 
 PY    := $(VENV)/bin/python
 READY := $(VENV)/.installed
+LINT  := lint
 CACHE := _build/.jupyter_cache
 HTML  := _build/html
 
@@ -38,10 +39,10 @@ lint: $(READY)
 	$(PY) -m ruff check .
 	@$(VENV)/bin/lint-imports
 
-check: lint  ## style, import contracts and the rules of the house, without the long tests
+check: $(LINT)  ## style, import contracts and the rules of the house, without the long tests
 	$(PY) -m pytest -q tests/house
 
-test: lint  ## every test and every chapter, in one pytest run
+test: $(LINT)  ## every test and every chapter, in one pytest run
 	@rm -rf _build/stamp _build/tests.xml $(CACHE) && mkdir -p _build
 	@$(PY) -m book._tools.stamp open
 	@echo '== tests and chapters'
@@ -62,7 +63,7 @@ execute: $(READY)  ## run the chapters again and store their outputs [NOTEBOOKS=
 	$(PY) -m book._tools.execute $(NOTEBOOKS)
 
 browser: book  ## look at every page in headless Chromium (says how to install what is missing)
-	node book/_tools/browser.mjs $(HTML)
+	node book/_tools/browser.mjs --html $(HTML)
 
 clean:  ## remove what was built, keep .venv
-	rm -rf _build .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf _build .ruff_cache .import_linter_cache .hypothesis

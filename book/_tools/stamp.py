@@ -8,9 +8,6 @@ import json
 import sys
 from pathlib import Path
 
-import nbformat
-from jupyter_cache import get_cache
-
 PATTERNS = (
     "entropy_core/**/*.py",
     "tests/**/*",
@@ -43,6 +40,9 @@ def inputs() -> str:
 
 def not_validated() -> list[str]:
     """Return the chapters whose outputs the run did not leave in the cache."""
+    import nbformat  # here, because `check` runs before every build and needs neither
+    from jupyter_cache import get_cache
+
     cache, missing = get_cache(CACHE), []
     for path in sorted(Path("book").glob("*.ipynb")):
         try:
