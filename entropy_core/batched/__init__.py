@@ -1,0 +1,52 @@
+"""The softmax policy and its entropy in torch: any device, leading axes a batch, actions on the last axis.
+
+Every quantity is a moment of a softmax, composed of a few primitives whose derivatives are written out; gradients
+of any order are therefore as accurate as values, at forbidden actions and in a collapsed policy too.
+
+Types. float64 accumulates in float64; float32, bfloat16 and float16 accumulate in float32. Results have the
+accumulating type (a bfloat16 entropy of 10 nats would be rounded to a sixteenth); gradients have the type of the
+tensor that they belong to, as torch asks.
+
+Forbidden actions. A logit of −inf forbids its action: rewards, steps and other values there are ignored, NaN
+included, and receive the gradient 0.
+
+What is not looked at. Types, devices and shapes are checked. NaN, +inf, a row without an allowed action and an
+infinite step cannot be seen without making the host wait for the device: such a row gives NaN in its own results.
+`check_logits` and `check_delta_logits` look, and raise.
+"""
+
+from entropy_core.batched._validation import check_delta_logits, check_logits
+from entropy_core.batched.dynamics import (
+    entropy_change,
+    entropy_change_bound,
+    entropy_gradient,
+    first_order_entropy_change,
+    second_order_entropy_change,
+)
+from entropy_core.batched.softmax import (
+    covariance_over_actions,
+    entropy,
+    fisher,
+    log_probs,
+    probs,
+    varentropy,
+)
+from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+
+__all__ = [
+    "check_delta_logits",
+    "check_logits",
+    "covariance_over_actions",
+    "entropy",
+    "entropy_change",
+    "entropy_change_bound",
+    "entropy_gradient",
+    "first_order_entropy_change",
+    "fisher",
+    "log_probs",
+    "natural_gradient_delta_logits",
+    "policy_gradient_delta_logits",
+    "probs",
+    "second_order_entropy_change",
+    "varentropy",
+]

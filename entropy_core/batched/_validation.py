@@ -1,0 +1,169 @@
+"""What can be checked without looking at the data: types, devices, shapes. What needs a look is asked for by name.
+
+Looking at a tensor's numbers makes the host wait for the device, so no function of this layer does it unasked.
+A row that breaks the rules on its numbers gives NaN in its own results and touches no other row.
+"""
+
+import math
+
+import torch
+
+from entropy_core._shapes import Float
+
+__all__ = ["check_delta_logits", "check_logits"]
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def over_actions(**tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Bring tensors to one shape and to the accumulating type: float64 if one of them is, else float32."""
+    for name, tensor in tensors.items():
+        _check_type(name, tensor)
+    _check_together(tensors)
+    dtype = torch.float64 if torch.float64 in {t.dtype for t in tensors.values()} else torch.float32
+    return [t.to(dtype).contiguous() for t in torch.broadcast_tensors(*tensors.values())]
+
+
+def step_size_over_batch(step_size, logits):
+    """Return a number as it is and a tensor of one step size a row with an axis for the actions."""
+    if isinstance(step_size, torch.Tensor):
+        _check_float("step_size", step_size)
+        _check_batch(step_size, logits)
+        return step_size.unsqueeze(-1).to(logits.dtype)
+    if isinstance(step_size, bool) or not isinstance(step_size, int | float):
+        raise TypeError(
+            f"step_size must be a number or a floating-point tensor; got {type(step_size).__name__}. "
+            "Give a float, or one value a row as a tensor of the batch's shape."
+        )
+    if not math.isfinite(step_size):
+        raise ValueError(
+            f"step_size must be finite; got {step_size}. Give a finite number of nats per reward."
+        )
+    return step_size
+
+
+def check_logits(logits: Float[torch.Tensor, "*batch actions"]) -> None:
+    """Look at the numbers and raise unless every row is a policy; makes the host wait for the device.
+
+    every row: max z is a finite number
+
+    Args:
+        logits: z in nats; −inf forbids an action.
+
+    Raises:
+        TypeError: logits is not a floating-point tensor.
+        ValueError: there is no action, or a row holds NaN or +inf, or forbids every action; names the first.
+
+    Numerics: No rounding: only comparisons. tests/batched/test_validation.py.
+
+    Source: The conventions of `entropy_core.batched`; no claim.
+
+    Example:
+        >>> check_logits(torch.tensor([0.0, -torch.inf]))
+    """
+    _check_type("logits", logits)
+    highest = logits.detach().amax(dim=-1)
+    _raise_at_first(highest.isnan(), "every logit must be a number", "NaN", "Find where the NaN was made")
+    _raise_at_first(highest == torch.inf, "logits must be below +inf", "+inf", "Clamp or correct that logit")
+    _raise_at_first(
+        highest == -torch.inf,
+        "every row needs at least one allowed action",
+        "only −inf",
+        "Drop the row, or allow an action",
+    )
+
+
+def check_delta_logits(
+    logits: Float[torch.Tensor, "*#batch actions"], delta_logits: Float[torch.Tensor, "*#batch actions"]
+) -> None:
+    """Look at the numbers and raise unless Δz is finite at every allowed action; makes the host wait.
+
+    Δz_a finite wherever z_a > −inf
+
+    Serves x, y and rewards as well: the rule is the same.
+
+    Args:
+        logits: z in nats; −inf forbids an action. Its own numbers are the business of `check_logits`.
+        delta_logits: Δz in nats; ignored (NaN included) at forbidden actions.
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor.
+        ValueError: shapes or devices do not fit, or Δz is NaN or infinite at an allowed action.
+
+    Numerics: No rounding: only comparisons. tests/batched/test_validation.py.
+
+    Source: The conventions of `entropy_core.batched`; no claim.
+
+    Example:
+        >>> check_delta_logits(torch.tensor([0.0, -torch.inf]), torch.tensor([0.1, torch.nan]))
+    """
+    logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
+    blocked = ~delta_logits.detach().isfinite() & (logits.detach() != -torch.inf)
+    _raise_at_first(
+        blocked.any(dim=-1),
+        "delta_logits must be finite at allowed actions",
+        "NaN or an infinity",
+        "Forbid an action by its logit, not by its step",
+    )
+
+
+def _check_type(name, tensor):
+    """Raise unless this is a floating-point tensor with at least one action."""
+    _check_float(name, tensor)
+    if tensor.ndim == 0 or tensor.shape[-1] == 0:
+        raise ValueError(
+            f"{name} must have at least one action on its last axis; got shape {tuple(tensor.shape)}. "
+            "Give a tensor of shape [..., actions]."
+        )
+
+
+def _check_float(name, tensor):
+    """Raise unless this is a tensor of one of the four floating-point types."""
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(
+            f"{name} must be a torch.Tensor; got {type(tensor).__name__}. Use torch.as_tensor({name}), or "
+            "entropy_core.reference for NumPy arrays."
+        )
+    if tensor.dtype not in FLOATS:
+        raise TypeError(
+            f"{name} must be float64, float32, bfloat16 or float16; got {tensor.dtype}. "
+            f"Convert it: {name}.float()."
+        )
+
+
+def _check_together(tensors):
+    """Raise unless all are on one device, have equally many actions and broadcast over the leading axes."""
+    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+    if len({t.device for t in tensors.values()}) > 1:
+        devices = ", ".join(f"{name} on {t.device}" for name, t in tensors.items())
+        raise ValueError(f"All tensors must be on one device; got {devices}. Move them with .to(device).")
+    if len({t.shape[-1] for t in tensors.values()}) > 1:
+        raise ValueError(
+            f"All tensors must have the same number of actions on their last axis; got {shapes}. "
+            "Leading axes broadcast, the action axis does not: expand it, or check that it is the last one."
+        )
+    _broadcast([t.shape[:-1] for t in tensors.values()], shapes)
+
+
+def _check_batch(step_size, logits):
+    """Raise unless step_size broadcasts over the rows of logits."""
+    shapes = f"step_size {tuple(step_size.shape)}, logits {tuple(logits.shape)}"
+    _broadcast([step_size.shape, logits.shape[:-1]], shapes)
+
+
+def _broadcast(batches, shapes):
+    """Raise an error that names the arguments unless these leading shapes broadcast."""
+    try:
+        torch.broadcast_shapes(*batches)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Leading axes must broadcast; got {shapes}. Insert axes of length 1 where a value is shared."
+        ) from error
+
+
+def _raise_at_first(bad_rows, requirement, found, remedy):
+    """Raise for the first row marked bad; reading the mark is the synchronisation."""
+    places = bad_rows.nonzero()
+    if len(places):
+        row = tuple(places[0].tolist())
+        raise ValueError(f"{requirement}; got {found} in row {row} ({len(places)} such rows). {remedy}.")
