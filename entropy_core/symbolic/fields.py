@@ -9,12 +9,15 @@ n actions, `evaluation` maps them to numbers, each in its own way.
 E, Var, Cov and κ are under π = softmax(z). Entropies are in nats.
 """
 
+from dataclasses import dataclass
+
 from sympy import Expr, KroneckerDelta, S, Symbol, Tuple, exp, log, sympify
 from sympy.printing.precedence import PRECEDENCE
 
 __all__ = [
     "At",
     "Cov",
+    "DBeta",
     "Dt",
     "E",
     "Field",
@@ -22,12 +25,16 @@ __all__ = [
     "Indicator",
     "Kappa",
     "Partial",
+    "Path",
     "Quantity",
+    "Scalar",
     "Total",
     "Var",
     "action_index",
     "advantages",
+    "any_path",
     "delta_logits",
+    "inverse_temperature",
     "is_field",
     "log_probs",
     "logits",
@@ -36,6 +43,8 @@ __all__ = [
     "probs",
     "rewards",
     "step_size",
+    "straight_path",
+    "temperature_path",
 ]
 
 
@@ -76,6 +85,10 @@ class Field(Named):
     def at(self, index):
         """Return the value of this field at one action: `probs.at(i)` prints as π_i."""
         return At(self, index)
+
+
+class Scalar(Named):
+    """A number that belongs to no action, such as the step size."""
 
 
 class Quantity(Named):
@@ -226,6 +239,17 @@ class Grad(Dt):
         return cls(logits)
 
 
+class DBeta(Dt):
+    """Unevaluated derivative in the inverse temperature β, where π = softmax(βz); its velocity is z."""
+
+    symbol_latex = r"\frac{d}{d\beta}"
+
+    @classmethod
+    def velocity(cls):
+        """The derivative of βz in β: z."""
+        return logits
+
+
 class Partial(PointFree):
     """Unevaluated derivative in one logit: `Partial(f, logits.at(j))` is ∂f/∂z_j."""
 
@@ -262,6 +286,8 @@ def action_index(name):
 
 
 logits = Field("logits", "z", order=60)
+policy_logits = Field("policy_logits", r"\beta z", order=61)
+"""What π is the softmax of, where that is not z: βz on the temperature path."""
 delta_logits = Field("delta_logits", r"\Delta z", order=70)
 probs = Field("probs", r"\pi", order=10)
 log_probs = Field("log_probs", r"\log\pi", order=90)
@@ -274,5 +300,18 @@ new_log_probs = Field(
     definition=log_probs + delta_logits - log(E(exp(delta_logits))),
     order=91,
 )
-step_size = Symbol("eta", positive=True)
-r"""η, the step in logit space; prints as \eta."""
+step_size = Scalar("step_size", r"\eta", order=1)
+inverse_temperature = Scalar("inverse_temperature", r"\beta", order=2)
+
+
+@dataclass(frozen=True)
+class Path:
+    """A family of logits through which a derivative is taken: its name and how the logits move on it."""
+
+    name: str
+    law: str
+
+
+any_path = Path("any_path", "z(a, t) is any differentiable function of t, and Δz = dz/dt")
+straight_path = Path("straight_path", "the logits are z + tΔz with Δz fixed")
+temperature_path = Path("temperature_path", "the logits are βz with z fixed, and the derivative is d/dβ")
