@@ -1,0 +1,39 @@
+"""Float64 reference of the softmax policy, formula by formula, accurate where the textbook form is not.
+
+Actions lie on the last axis; leading axes are a batch and broadcast. Logits are in nats, a logit of −inf
+forbids its action. Input of float16, float32 or integers is converted to float64, which holds it exactly
+(integers up to 2⁵³). Each docstring promises an error; the tests hold it against 50 significant digits.
+"""
+
+from entropy_core.reference.dynamics import (
+    entropy_change,
+    entropy_change_bound,
+    entropy_gradient,
+    first_order_entropy_change,
+    second_order_entropy_change,
+)
+from entropy_core.reference.softmax import (
+    covariance_over_actions,
+    entropy,
+    fisher,
+    log_probs,
+    probs,
+    varentropy,
+)
+from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+
+__all__ = [
+    "covariance_over_actions",
+    "entropy",
+    "entropy_change",
+    "entropy_change_bound",
+    "entropy_gradient",
+    "first_order_entropy_change",
+    "fisher",
+    "log_probs",
+    "natural_gradient_delta_logits",
+    "policy_gradient_delta_logits",
+    "probs",
+    "second_order_entropy_change",
+    "varentropy",
+]
