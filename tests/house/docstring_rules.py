@@ -92,31 +92,46 @@ def incomplete_docstrings(source: str, exported: set[str], required: tuple[str, 
     return found
 
 
-def public_names(tree: ast.Module, is_package: bool) -> set[str]:
-    """Return what a module defines for its users; for a package's top, also what it gathers from below."""
+def defined_names(tree: ast.Module) -> set[str]:
+    """Return the public names that a module defines; constants in capitals are not among them."""
     names = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names |= {leaf.id for t in targets if t for leaf in ast.walk(t) if isinstance(leaf, ast.Name)}
-        if (
-            is_package
-            and isinstance(node, ast.ImportFrom)
-            and (node.level or (node.module or "").startswith("entropy_core"))
-        ):
-            names |= {a.asname or a.name for a in node.names}
-    return {name for name in names if is_public(name)}
+    return {name for name in names if is_public(name) and not name.isupper()}
 
 
-def wrong_all(source: str, is_package: bool = False) -> list[str]:
-    """Find names that are public and not in `__all__`, or in `__all__` and not there."""
+def gathered_names(tree: ast.Module) -> set[str]:
+    """Return the public names that a module takes from other modules of the package."""
+    ours = [
+        n
+        for n in tree.body
+        if isinstance(n, ast.ImportFrom) and (n.level or n.module.startswith("entropy_core"))
+    ]
+    return {a.asname or a.name for node in ours for a in node.names if is_public(a.asname or a.name)}
+
+
+def wrong_all(source: str, is_top: bool = False) -> list[str]:
+    """Find names that `__all__` forgets or invents.
+
+    Args:
+        source: the source of a module.
+        is_top: whether it is the top of a layer, where users import what is gathered there from below.
+
+    Returns:
+        One line for each name.
+    """
     tree = ast.parse(source)
     lists = [
         n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
     ]
     promised = set(ast.literal_eval(lists[0])) if lists else set()
-    there = public_names(tree, is_package)
-    absent = [f"{name} is public and not in __all__" for name in sorted(there - promised)]
-    return absent + [f"{name} is in __all__ and not there" for name in sorted(promised - there)]
+    defined, gathered = defined_names(tree), gathered_names(tree)
+    forgotten = (defined | gathered if is_top else defined) - promised
+    invented = {name for name in promised - defined - gathered if not name.isupper()}
+    return [f"{name} is public and not in __all__" for name in sorted(forgotten)] + [
+        f"{name} is in __all__ and not there" for name in sorted(invented)
+    ]
 
 
 def claims_named(source: str) -> set[str]:

@@ -61,16 +61,16 @@ def test_all_names_what_is_public(path):
 
 
 @pytest.mark.parametrize(
-    ("source", "is_package"),
+    ("source", "is_top"),
     [
         ("def f(): pass", False),
         ("__all__ = ['f', 'g']\ndef f(): pass", False),
-        ("__all__ = []\nN = 1", False),
+        ("__all__ = []\nkernel: int = 1", False),
         ("from entropy_core.x import f\n__all__ = []", True),
     ],
 )
-def test_wrong_all_is_found(source, is_package):
-    assert len(docstring_rules.wrong_all(source, is_package)) == 1
+def test_wrong_all_is_found(source, is_top):
+    assert len(docstring_rules.wrong_all(source, is_top)) == 1
 
 
 def test_reference_and_batched_speak_the_same_names():

@@ -53,6 +53,7 @@ def test_error():
 @pytest.mark.skipif(not cuda, reason="no accelerator")
 def test_assert():
     assert np.allclose(a, b), (a, b)
+    assert draw() == draw()
     values.append(np.allclose(a, b))
     pytest.skip("no accelerator")
 """
