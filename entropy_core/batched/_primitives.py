@@ -4,8 +4,9 @@ Write P x = x − E_π x for centring under π = softmax(z) and Pᵀ g = g − �
 
     d log π = P dz                         so a gradient g comes back as  Pᵀ g
     dπ      = π · P dz                                                    π · P g
-    dH      = −E[P log π · dz]                                            −g π · P log π
+    dH      = −E[P z · dz]                                                −g π · P z
     d(P x)  = P dx − Cov(x, dz)                                           Pᵀ g to x, −(Σ g) π · P x to z
+    P z     = log π + H
     d(Pᵀ x) = Pᵀ dx − (Σ x) π · P dz                                      P g to x, −(Σ x) π · P g to z
 
 so that derivatives of every order stay inside the set. Automatic differentiation through exp, log and sum would
@@ -23,6 +24,8 @@ import torch
 from torch.autograd import Function
 
 __all__: list[str] = []
+
+SERIES_TERMS = 20
 
 
 class Row(NamedTuple):
@@ -119,7 +122,30 @@ class Entropy(Function):
     def backward(ctx, gradient):
         """Return −g π (log π + H)."""
         (z,) = ctx.saved_tensors
-        return -gradient.unsqueeze(-1) * Probs.apply(z) * Centre.apply(z, z)
+        return -gradient.unsqueeze(-1) * Probs.apply(z) * CentredLogProbs.apply(z)
+
+
+class CentredLogProbs(Function):
+    """log π + H = P z: the score of the entropy. Exactly 0 for equal logits."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z):
+        """Return P z."""
+        return Centre.forward(z, z)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep the logits."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        """Return Pᵀ g − (Σ g) π · P z."""
+        (z,) = ctx.saved_tensors
+        mean_part = _total_allowed(gradient, z) * Probs.apply(z) * CentredLogProbs.apply(z)
+        return CentreTransposed.apply(gradient, z) - mean_part
 
 
 class Centre(Function):
@@ -178,9 +204,13 @@ class CentreTransposed(Function):
 
 
 def _through_the_mean(x, y, z):
-    """Return −(Σ x) π · P y, the sum over allowed actions."""
-    total = torch.where(z == -torch.inf, 0.0, x).sum(dim=-1, keepdim=True)
-    return -total * Probs.apply(z) * Centre.apply(y, z)
+    """Return −(Σ x) π · P y."""
+    return -_total_allowed(x, z) * Probs.apply(z) * Centre.apply(y, z)
+
+
+def _total_allowed(x, z):
+    """Return Σ x over allowed actions."""
+    return torch.where(z == -torch.inf, 0.0, x).sum(dim=-1, keepdim=True)
 
 
 class LogRatio(Function):
@@ -220,13 +250,12 @@ class RatioExcess(Function):
     """χ(t) = t e^t − expm1(t) = ∫₀ᵗ s e^s ds = t² Σ_k t^k / (k! (k + 2)): what KL(π'‖π) averages; for |t| ≤ 1."""
 
     generate_vmap_rule = True
-    terms = 20
 
     @staticmethod
     def forward(t):
         """Return the power series: the closed form would leave an eps of |t| where the truth is ½ t²."""
         total = torch.zeros_like(t)
-        for k in range(RatioExcess.terms, 0, -1):
+        for k in range(SERIES_TERMS, 0, -1):
             total = 1 / (k + 1) + total * t / k
         return t * t * total
 

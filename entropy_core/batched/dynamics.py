@@ -3,7 +3,15 @@
 import torch
 
 from entropy_core._shapes import Float
-from entropy_core.batched._primitives import Centre, Entropy, LogRatio, Probs, RatioExcess, moved
+from entropy_core.batched._primitives import (
+    Centre,
+    CentredLogProbs,
+    Entropy,
+    LogRatio,
+    Probs,
+    RatioExcess,
+    moved,
+)
 from entropy_core.batched._remainder import remainder_bounds
 from entropy_core.batched._validation import over_actions
 
@@ -44,7 +52,7 @@ def entropy_gradient(logits: Float[torch.Tensor, "*batch actions"]) -> Float[tor
         tensor([-0., -0.])
     """
     (logits,) = over_actions(logits=logits)
-    return -Probs.apply(logits) * Centre.apply(logits, logits)
+    return -Probs.apply(logits) * CentredLogProbs.apply(logits)
 
 
 def first_order_entropy_change(
@@ -78,7 +86,7 @@ def first_order_entropy_change(
         -0.01966 -0.02032
     """
     logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    surprise, step = Centre.apply(logits, logits), Centre.apply(delta_logits, logits)
+    surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
     return -(Probs.apply(logits) * surprise * step).sum(dim=-1)
 
 
@@ -113,7 +121,7 @@ def second_order_entropy_change(
         -0.02019 -0.02032
     """
     logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    surprise, step = Centre.apply(logits, logits), Centre.apply(delta_logits, logits)
+    surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
     return -(Probs.apply(logits) * (surprise * step + (1 + surprise) * step**2 / 2)).sum(dim=-1)
 
 
@@ -197,13 +205,14 @@ def entropy_change_bound(
 def _change_of_small_step(logits, delta_logits):
     """Return −E[expm1(t)(log π + H) + χ(t)]: cross term and KL(π'‖π), each of the size of its true value."""
     t = LogRatio.apply(delta_logits, logits)
-    cross = torch.expm1(t) * Centre.apply(logits, logits)
+    cross = torch.expm1(t) * CentredLogProbs.apply(logits)
     return -(Probs.apply(logits) * (cross + RatioExcess.apply(t))).sum(dim=-1)
 
 
 def _step_range(logits, delta_logits):
-    """Return D = max Δz − min Δz over allowed actions."""
+    """Return D = max Δz − min Δz over allowed actions, NaN if that is not a number."""
     forbidden = logits == -torch.inf
     highest = delta_logits.masked_fill(forbidden, -torch.inf).amax(dim=-1)
     lowest = delta_logits.masked_fill(forbidden, torch.inf).amin(dim=-1)
-    return highest - lowest
+    step_range = highest - lowest
+    return torch.where(step_range.isfinite(), step_range, torch.nan)

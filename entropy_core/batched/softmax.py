@@ -3,7 +3,7 @@
 import torch
 
 from entropy_core._shapes import Float
-from entropy_core.batched._primitives import Centre, Entropy, LogProbs, Probs
+from entropy_core.batched._primitives import CentredLogProbs, Centre, Entropy, LogProbs, Probs
 from entropy_core.batched._validation import over_actions
 
 __all__ = ["covariance_over_actions", "entropy", "fisher", "log_probs", "probs", "varentropy"]
@@ -124,7 +124,7 @@ def varentropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Ten
         tensor(0.)
     """
     (logits,) = over_actions(logits=logits)
-    return (Probs.apply(logits) * Centre.apply(logits, logits) ** 2).sum(dim=-1)
+    return (Probs.apply(logits) * CentredLogProbs.apply(logits) ** 2).sum(dim=-1)
 
 
 def covariance_over_actions(
