@@ -1,8 +1,8 @@
 """Figures of the book: plain numbers in, a themed SVG with a description out.
 
-The only module that knows matplotlib. Everywhere the prediction is a line in one colour and the measurement is points
-in another; the two are told apart by colour-blind readers and in grey. Ink is written as ``currentColor`` and the two
-colours as CSS variables, so a figure takes the theme of the page that shows it.
+The only module that knows matplotlib. Everywhere the prediction is a line in one colour and the measurement
+is points in another; the two are told apart by colour-blind readers and in grey. Ink is ``currentColor`` and
+the two colours are CSS variables, so a figure takes the theme of the page that shows it.
 """
 
 import html
@@ -17,8 +17,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from entropy_core._shapes import Real
+
 PREDICTION = "#0b4a86"
-MEASUREMENT = "#bd5f00"
+MEASUREMENT = "#b55a00"
 _INK = "#010203"
 _THEMED = {  # dark pages redefine the two variables; elsewhere the colour after the comma is used
     _INK: "currentColor",
@@ -42,7 +44,7 @@ STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
-    **{key: _INK for key in ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")},
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
 }
 
 
@@ -59,11 +61,16 @@ class ThemedFigure:
         self.svg = _labelled(_own_ids(_drawing(figure)), alt)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        return {"text/html": f'<div class="themed-figure">{self.svg}</div>', "text/plain": f"Figure: {self.alt}"}
+        return {
+            "text/html": f'<div class="themed-figure">{self.svg}</div>',
+            "text/plain": f"Figure: {self.alt}",
+        }
 
 
-def gradient_signs(probs: Sequence[float], entropy_gradient: Sequence[float], entropy: float) -> ThemedFigure:
-    """Which logits lower entropy when raised: −∂H/∂z of each action over its probability, with the threshold e^(−H).
+def gradient_signs(
+    probs: Real[np.ndarray, " actions"], entropy_gradient: Real[np.ndarray, " actions"], entropy: float
+) -> ThemedFigure:
+    """Which logits lower entropy when raised: −∂H/∂z over π for each action, with the threshold e^(−H).
 
     Args:
         probs: probability of each action.
@@ -84,21 +91,24 @@ def gradient_signs(probs: Sequence[float], entropy_gradient: Sequence[float], en
         lowest, highest = float(min(loss.min(), -np.exp(-1 - entropy))), float(max(loss.max(), 0.0))
         room = 0.35 * (highest - lowest)
         axes.set_ylim(lowest - room, highest + room)
-        _note(axes, threshold, highest + room, f" $e^{{-H}}$ = {threshold:.3g}", va="top")
-        _note(axes, 1.0, lowest - 0.9 * room, "raising such a logit lowers entropy above 0,\nraises it below 0", ha="right")
+        _beside(axes, threshold, highest + room, f"$e^{{-H}}$ = {threshold:.3g}", _INK, (4, -12))
+        _beside(axes, 1.0, 0.0, "above: a raised logit lowers entropy", _INK, (0, 7), ha="right")
+        _beside(axes, 1.0, 0.0, "below: it raises entropy", _INK, (0, -17), ha="right")
         axes.set_xlabel("probability π of the action")
         axes.set_ylabel("−∂H/∂z  (nats per unit of logit)")
     lower, higher = _listed(probs[loss > 0]), _listed(probs[loss < 0])
     return ThemedFigure(
         figure,
-        f"Points on a curve: for {probs.size} actions, minus the entropy gradient over the action's probability. "
-        f"The curve crosses zero at e^(-H) = {threshold:.3g}. Raising the logit lowers entropy for probabilities {lower}; "
-        f"it raises entropy for probabilities {higher}.",
+        f"Points on a curve: for {probs.size} actions, minus the entropy gradient over the probability. "
+        f"The curve crosses zero at e^(-H) = {threshold:.3g}. Raising the logit lowers entropy "
+        f"for probabilities {lower}; it raises entropy for probabilities {higher}.",
     )
 
 
 def entropy_against_temperature(
-    temperatures: Sequence[float], entropies: Sequence[float], slopes: Sequence[float]
+    temperatures: Real[np.ndarray, " steps"],
+    entropies: Real[np.ndarray, " steps"],
+    slopes: Real[np.ndarray, " steps"],
 ) -> ThemedFigure:
     """Entropy over temperature as points, with the predicted slope dH/dτ as a short tangent at each.
 
@@ -124,22 +134,23 @@ def entropy_against_temperature(
         axes.set_ylabel("entropy H  (nats)")
     return ThemedFigure(
         figure,
-        f"Entropy rises from {entropies[0]:.3g} to {entropies[-1]:.3g} nats as the temperature goes from "
-        f"{temperatures[0]:.3g} to {temperatures[-1]:.3g}; at each of {temperatures.size} temperatures a short line with "
-        f"the predicted slope, between {slopes.min():.3g} and {slopes.max():.3g} nats, lies along the points.",
+        f"Entropy goes from {entropies[0]:.3g} to {entropies[-1]:.3g} nats as the temperature goes from "
+        f"{temperatures[0]:.3g} to {temperatures[-1]:.3g}. Through each of {temperatures.size} points goes a "
+        f"short line with the predicted slope, between {slopes.min():.3g} and {slopes.max():.3g} nats.",
     )
 
 
 def residuals_against_step(
-    step_sizes: Sequence[float],
-    residuals_by_actions: Mapping[int, np.ndarray],
+    step_sizes: Real[np.ndarray, " steps"],
+    residuals_by_actions: Mapping[int, Real[np.ndarray, "_ steps"]],
     reference_slopes: Sequence[int] = (1, 2, 3),
 ) -> ThemedFigure:
-    """What a prediction misses over the step size, one panel for each number of actions, both axes logarithmic.
+    """What a prediction misses over the step size, one panel for each number of actions, axes logarithmic.
 
     Args:
         step_sizes: η > 0, in logits.
-        residuals_by_actions: number of actions to the missed entropy in nats, signs ignored, shape [instances, step sizes].
+        residuals_by_actions: number of actions to the missed entropy in nats, sign ignored,
+            shape [instances, step sizes].
         reference_slopes: powers of the step size drawn for comparison.
 
     Returns:
@@ -163,14 +174,18 @@ def residuals_against_step(
     slopes = ", ".join(f"{_slope(step_sizes, m):.2f} for {n} actions" for n, m in medians.items())
     return ThemedFigure(
         figure,
-        f"Size of the residual over the step size from {step_sizes[0]:.1g} to {step_sizes[-1]:.1g}, both axes logarithmic, "
-        f"{len(residuals)} panels with dashed lines of slope {', '.join(map(str, reference_slopes))}. "
-        f"The median follows a line of slope {slopes}.",
+        f"Size of the residual over the step size from {step_sizes[0]:.1g} to {step_sizes[-1]:.1g}, "
+        f"both axes logarithmic, {len(residuals)} panels, "
+        f"with dashed lines of slope {', '.join(map(str, reference_slopes))}. "
+        f"The fitted slope of the median is {slopes}.",
     )
 
 
 def prediction_against_measurement(
-    predicted: Sequence[float], measured: Sequence[float], quantity: str = "entropy change", unit: str = "nats"
+    predicted: Real[np.ndarray, " points"],
+    measured: Real[np.ndarray, " points"],
+    quantity: str = "entropy change",
+    unit: str = "nats",
 ) -> ThemedFigure:
     """Measured over predicted values, with the line on which they agree.
 
@@ -195,13 +210,16 @@ def prediction_against_measurement(
     worst = float(np.abs(predicted - measured).max())
     return ThemedFigure(
         figure,
-        f"{predicted.size} points of measured over predicted {quantity}, between {ends[0]:.2g} and {ends[1]:.2g} {unit}, "
-        f"along the line of equality; the point farthest from it is {worst:.1g} {unit} away.",
+        f"{predicted.size} points of measured over predicted {quantity}, "
+        f"between {ends[0]:.2g} and {ends[1]:.2g} {unit}, with the line of equality; "
+        f"the point farthest from it is {worst:.2g} {unit} away.",
     )
 
 
 def covariance_signs(
-    probs: Sequence[float], delta_logits_by_case: Mapping[str, Sequence[float]], covariances: Sequence[float]
+    probs: Real[np.ndarray, " actions"],
+    delta_logits_by_case: Mapping[str, Real[np.ndarray, " actions"]],
+    covariances: Sequence[float] | Real[np.ndarray, " cases"],
 ) -> ThemedFigure:
     """The same policy before and after several steps: positive covariance sharpens it, negative flattens it.
 
@@ -226,13 +244,19 @@ def covariance_signs(
         tallest = max(probs.max(), *(moved.max() for moved in after.values()))
         panels[0].set_ylim(0, 1.3 * tallest)
         panels[0].set_ylabel("probability")
-        panels[0].text(0.98, 0.97, "before", color=PREDICTION, ha="right", va="top", transform=panels[0].transAxes)
-        panels[0].text(0.98, 0.88, "after", color=MEASUREMENT, ha="right", va="top", transform=panels[0].transAxes)
+        panels[0].text(
+            0.98, 0.97, "before", color=PREDICTION, ha="right", va="top", transform=panels[0].transAxes
+        )
+        panels[0].text(
+            0.98, 0.88, "after", color=MEASUREMENT, ha="right", va="top", transform=panels[0].transAxes
+        )
     told = "; ".join(
         f"{case}, covariance {covariance:+.2g} nats: to {_listed(moved)}"
         for (case, moved), covariance in zip(after.items(), covariances, strict=True)
     )
-    return ThemedFigure(figure, f"Bars of the probabilities {_listed(probs)} before and after a step. {told}.")
+    return ThemedFigure(
+        figure, f"Bars of the probabilities {_listed(probs)} before and after a step. {told}."
+    )
 
 
 @contextmanager
@@ -242,11 +266,9 @@ def _axes(width: float, height: float, columns: int = 1):
         yield figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
 
 
-def _note(axes: Axes, x: float, y: float, text: str, **where: str) -> None:
-    axes.text(x, y, text, color=_INK, fontsize=10, **where)
-
-
-def _beside(axes: Axes, x: float, y: float, text: str, color: str, offset: tuple[int, int], ha: str = "left") -> None:
+def _beside(
+    axes: Axes, x: float, y: float, text: str, color: str, offset: tuple[int, int], ha: str = "left"
+) -> None:
     axes.annotate(text, (x, y), offset, textcoords="offset points", color=color, fontsize=10, ha=ha)
 
 

@@ -1,8 +1,8 @@
 """The claim ledger: what the book asserts, which test or cell decides it, and what this build measured.
 
 ``{claim}`` states a claim and names its deciding check, the role of the same name refers to it, and
-``{claim-ledger}`` lists all claims by chapter. Outcomes and numbers come from the JUnit file of the test run that
-this build renders. Whatever is unchecked is a warning, so a build with ``-W`` cannot end on it.
+``{claim-ledger}`` lists all claims by chapter. Outcomes and numbers come from the JUnit file of the test run
+that this build renders. Whatever is unchecked is a warning, so a build with ``-W`` cannot end on it.
 """
 
 import json
@@ -162,7 +162,10 @@ class ClaimDomain(Domain):
             for complaint in complaints(claim, run, theorems):
                 warn(f"claim {claim.name!r}: {complaint}", claim)
             if claim.name not in {name for name, _ in self.data["references"]}:
-                warn(f"claim {claim.name!r} is never referred to; write {{claim}}`{claim.name}` in the text", claim)
+                warn(
+                    f"claim {claim.name!r} is never referred to; write {{claim}}`{claim.name}` in the text",
+                    claim,
+                )
         for name in sorted(run.marked().keys() - self.claims.keys()):
             tests = ", ".join(sorted(run.marked()[name]))
             logger.warning(f"no page declares the claim {name!r} that {tests} is marked with", type="claims")
@@ -352,7 +355,11 @@ class ExpandClaims(SphinxPostTransform):
         numbers = measured(claim, self.env.claims_run).items()
         measured_lines = [nodes.paragraph("", f"{k} = {v}", classes=["claim-measured"]) for k, v in numbers]
         checks = [nodes.paragraph("", "", check) for check in self._check_nodes(claim)]
-        return [[nodes.paragraph("", "", link), *self._statement_copy(claim)], [word, *measured_lines], checks]
+        return [
+            [nodes.paragraph("", "", link), *self._statement_copy(claim)],
+            [word, *measured_lines],
+            checks,
+        ]
 
     def _statement_copy(self, claim: Claim) -> list[nodes.Node]:
         copies = [node.deepcopy() for node in claim.statement]
@@ -436,11 +443,15 @@ def read_run(app: Sphinx, env: BuildEnvironment, *_) -> list[str]:
     stale = getattr(env, "claims_digest", digest) != digest
     env.claims_digest, env.claims_run = digest, junit.read(path)
     domain = env.get_domain("claim")
-    return list({claim.docname for claim in domain.claims.values()} | set(domain.data["ledgers"])) if stale else []
+    return (
+        list({claim.docname for claim in domain.claims.values()} | set(domain.data["ledgers"]))
+        if stale
+        else []
+    )
 
 
 def refresh_ledger(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """The ledger depends on every page, so it is written anew whenever one was read; its statements hold formulas."""
+    """The ledger depends on every page, so it is written anew each time; its statements hold formulas."""
     ledgers = env.get_domain("claim").data["ledgers"]
     env.get_domain("math").data["has_equations"].update(dict.fromkeys(ledgers, True))
     return ledgers

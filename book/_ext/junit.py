@@ -1,7 +1,8 @@
 """What the test run of this build recorded: outcomes and measured numbers, by check.
 
-A check is named as the book names it: ``tests/reference/test_softmax.py::test_entropy`` (a parametrised test
-stands for all its parameters) or ``book/softmax-geometry.ipynb#jacobian`` (that cell and every cell before it).
+A check is named as the book names it: ``tests/reference/test_softmax.py::test_entropy`` (a parametrised
+test stands for all its parameters) or ``book/softmax-geometry.ipynb#jacobian`` (that cell and every cell
+before it).
 """
 
 import re

@@ -1,0 +1,227 @@
+"""Figures say what their data say: descriptions, drawn data, theme and determinism; never pixels.
+
+The truth is the data given to each figure, or arithmetic a reader can redo.
+"""
+
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from entropy_core import plotting
+
+PROBS = np.array([0.7, 0.2, 0.1])
+ENTROPY = 0.8018185525433373  # -(.7 log .7 + .2 log .2 + .1 log .1)
+STEPS = np.geomspace(1e-3, 1e-1, 5)
+
+
+def gradient_signs():
+    """Three actions; only the first is likelier than e^(-H) = 0.4485."""
+    return plotting.gradient_signs(PROBS, np.array([-0.3116, 0.1615, 0.1501]), ENTROPY)
+
+
+def entropy_against_temperature():
+    """Five temperatures."""
+    entropies, slopes = np.array([0.1, 0.4, 0.8, 1.0, 1.08]), np.array([1.0, 0.9, 0.5, 0.1, 0.02])
+    return plotting.entropy_against_temperature(np.array([0.25, 0.5, 1.0, 2.0, 4.0]), entropies, slopes)
+
+
+def residuals_against_step():
+    """Residuals that are exactly 3 η² for 3 actions and 5 η² for 100."""
+    return plotting.residuals_against_step(
+        STEPS, {3: np.outer(np.ones(4), 3 * STEPS**2), 100: np.outer([5.0] * 4, -(STEPS**2))}
+    )
+
+
+def prediction_against_measurement():
+    """Two points, the second off by 0.25."""
+    return plotting.prediction_against_measurement(np.array([0.0, 1.0]), np.array([0.0, 1.25]))
+
+
+def covariance_signs():
+    """A step of log 2 on the last of three actions."""
+    return plotting.covariance_signs(PROBS, {"rare action raised": np.log([1.0, 1.0, 2.0])}, [-0.1])
+
+
+FIGURES = [
+    gradient_signs,
+    entropy_against_temperature,
+    residuals_against_step,
+    prediction_against_measurement,
+    covariance_signs,
+]
+SAID = {
+    gradient_signs: [
+        "3 actions",
+        "e^(-H) = 0.449",
+        "lowers entropy for probabilities 0.7;",
+        "raises entropy for probabilities 0.2, 0.1.",
+    ],
+    entropy_against_temperature: ["from 0.1 to 1.08 nats", "from 0.25 to 4", "between 0.02 and 1 nats"],
+    residuals_against_step: [
+        "from 0.001 to 0.1",
+        "slope 1, 2, 3",
+        "is 2.00 for 3 actions, 2.00 for 100 actions",
+    ],
+    prediction_against_measurement: ["2 points of measured over predicted entropy change", "0.25 nats away"],
+    covariance_signs: [
+        "0.7, 0.2, 0.1 before",
+        "rare action raised, covariance -0.1 nats: to 0.636, 0.182, 0.182",
+    ],
+}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a figure hands to matplotlib: data of lines and bars, labels and texts."""
+    calls = []
+
+    def spy(name):
+        original = getattr(Axes, name)
+
+        def recorded(self, *args, **kwargs):
+            calls.append((name, args, kwargs))
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Axes, name, recorded)
+
+    for name in (
+        "plot",
+        "loglog",
+        "semilogx",
+        "bar",
+        "fill_between",
+        "set_xlabel",
+        "set_ylabel",
+        "text",
+        "annotate",
+    ):
+        spy(name)
+    return lambda name: [(args, kwargs) for called, args, kwargs in calls if called == name]
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_description_states_the_data(figure):
+    alt = figure().alt
+    missing = [words for words in SAID[figure] if words not in alt]
+    assert missing == [], alt
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_axes_are_named_with_units(figure, drawn):
+    figure()
+    labels = [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
+    assert len(labels) >= 2
+    bare = [label for label in labels if "(" not in label]
+    dimensionless = {"probability π of the action", "temperature τ", "action", "probability"}
+    assert set(bare) <= dimensionless
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_svg_is_well_formed_described_and_themed(figure):
+    made = figure()
+    root = ElementTree.fromstring(made.svg)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == made.alt
+    assert "currentColor" in made.svg
+    assert f"var(--measurement, {plotting.MEASUREMENT})" in made.svg
+    assert "#010203" not in made.svg
+    assert "<metadata" not in made.svg
+    background = [path for path in re.findall(r'style="fill: (#[0-9a-f]{6})', made.svg) if path == "#ffffff"]
+    assert background == [], "no card behind the figure"
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_equal_data_give_equal_text(figure):
+    assert figure().svg == figure().svg
+
+
+def test_two_processes_give_equal_text():
+    command = (
+        "import numpy as np; from entropy_core.plotting import prediction_against_measurement as draw; "
+        "print(draw(np.array([0.0, 1.0]), np.array([0.0, 1.25])).svg, end='')"
+    )
+    other = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert other == prediction_against_measurement().svg
+
+
+def test_figures_on_one_page_share_no_id_and_every_reference_is_kept():
+    drawings = [figure().svg for figure in FIGURES]
+    ids = [name for svg in drawings for name in re.findall(r' id="([^"]+)"', svg)]
+    assert len(ids) > len(FIGURES)
+    assert len(ids) == len(set(ids))
+    used = {name for svg in drawings for name in re.findall(r'(?:url\(|href=")#([^")]+)', svg)}
+    assert used == set(ids)
+
+
+def test_notebook_shows_the_svg_and_stores_the_description():
+    figure = gradient_signs()
+    bundle = figure._repr_mimebundle_()
+    assert bundle["text/plain"] == f"Figure: {figure.alt}"
+    assert figure.svg in bundle["text/html"]
+
+
+def test_description_is_escaped():
+    figure = plotting.prediction_against_measurement(np.eye(2)[0], np.eye(2)[0], quantity='"<H>" & more')
+    assert ElementTree.fromstring(figure.svg).get("aria-label") == figure.alt
+
+
+def test_gradient_points_are_the_given_gradient_and_the_line_is_the_formula(drawn):
+    gradient_signs()
+    (line, _), (points, _) = drawn("plot")
+    np.testing.assert_array_equal(points[0], PROBS)
+    np.testing.assert_array_equal(points[1], [0.3116, -0.1615, -0.1501])
+    crossing = line[0][np.argmin(np.abs(line[1][10:])) + 10]
+    assert crossing == pytest.approx(np.exp(-ENTROPY), abs=2e-3), "the line crosses zero at e^(-H)"
+    assert line[1][-1] == pytest.approx(ENTROPY), "at probability 1 the weight is H"
+
+
+def test_tangents_have_the_given_slopes(drawn):
+    entropy_against_temperature()
+    tangents = [args for args, _ in drawn("plot") if len(args) == 2]
+    slopes = [(y[-1] - y[0]) / (x[-1] - x[0]) for x, y in tangents]
+    np.testing.assert_allclose(slopes, [1, 0.9, 0.5, 0.1, 0.02], rtol=1e-9)
+    ((x, y, _), _) = drawn("semilogx")[0]
+    np.testing.assert_array_equal(x, [0.25, 0.5, 1, 2, 4])
+    np.testing.assert_array_equal(y, [0.1, 0.4, 0.8, 1.0, 1.08])
+
+
+def test_bands_are_percentiles_and_reference_lines_have_their_slope(drawn):
+    instances = np.arange(1.0, 102.0)[:, None] * STEPS**2
+    plotting.residuals_against_step(STEPS, {4: instances}, reference_slopes=(2,))
+    ((x, low, high), _) = drawn("fill_between")[0]
+    np.testing.assert_allclose(low / x**2, 6.0)  # the 5th percentile of 1..101
+    np.testing.assert_allclose(high / x**2, 96.0)
+    (median, _), (reference, _) = drawn("loglog")
+    np.testing.assert_allclose(median[1] / STEPS**2, 51.0)
+    np.testing.assert_allclose(np.diff(np.log(reference[1])) / np.diff(np.log(STEPS)), 2.0)
+
+
+def test_bars_are_the_probabilities_before_and_after(drawn):
+    covariance_signs()
+    before, after = (args[1] for args, _ in drawn("bar"))
+    np.testing.assert_array_equal(before, PROBS)
+    np.testing.assert_allclose(after, np.array([0.7, 0.2, 0.2]) / 1.1)
+
+
+def test_two_colours_are_apart_in_grey_and_readable_on_white():
+    prediction, measurement = (_luminance(c) for c in (plotting.PREDICTION, plotting.MEASUREMENT))
+    assert _contrast(1.0, prediction) >= 4.5
+    assert _contrast(1.0, measurement) >= 4.5
+    assert _contrast(measurement, prediction) >= 1.7, "as grey levels"
+
+
+def _luminance(colour):
+    """Relative luminance as WCAG 2 defines it."""
+    channels = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+def _contrast(light, dark):
+    """Contrast ratio as WCAG 2 defines it."""
+    return (light + 0.05) / (dark + 0.05)
