@@ -1,16 +1,49 @@
-"""SymPy layer: what is true, for every number of actions."""
+r"""SymPy layer: what is true, for every number of actions.
 
-from entropy_core.symbolic import dynamics, softmax, updates
+Conventions. z are the logits, π = softmax(z), ℓ = log π, H = −E ℓ in nats; E, Var, Cov and κ are under π. A
+`Field` (`probs`, `log_probs`, `logits`, `delta_logits`, `rewards`, `advantages`, or your own) is a function of the
+action and is written without its argument; `field.at(i)` is its value at action i, any of 1..n.
+`Dt` is the derivative in a parameter t of the policy, Δz = dz/dt; `Grad` is the same in a coordinate of θ,
+`DBeta` in the inverse temperature, `Partial` in one logit. By default z(a, t) is any differentiable function
+(`any_path`); second and higher orders of the straight line z + tΔz need `along=straight_path`.
+
+    Derivation(Dt(entropy)).by(product_rule).by(score).by(score_has_mean_zero).to(-Cov(log_probs, delta_logits))
+
+Three checks stand behind every line, and a line that fails one raises `WrongLine`:
+
+1. for every n ≥ 1: both sides become sums over a symbolic n (`realise`), SymPy differentiates, and the difference
+   must have canonical form 0 (`canonical`, `is_zero`);
+2. exactly, for n = 2..6: both sides are evaluated from their definitions at random points of a finite field, with
+   derivatives by dual numbers; no code is shared with check 1;
+3. to 50 digits, for n = 2..6: in mpmath, with difference quotients for derivatives.
+
+`evaluate` gives the same expressions a value to 50 digits at given logits: the oracle of the numeric layers. No
+numeric code is ever generated from symbols.
+
+Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence and smoothness of what is
+differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked, for
+finite logits; −inf is covered by dropping the action.
+
+The subjects `softmax`, `dynamics` and `updates` carry the names of the numeric layers, and functions that return
+proved derivations (`dynamics.entropy_lemma()`).
+"""
+
+from entropy_core.symbolic import dynamics, rules, softmax, updates
+from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
     entropy_change,
     entropy_gradient,
     first_order_entropy_change,
+    kl_divergence,
+    new_entropy,
+    probs_ratio,
     second_order_entropy_change,
 )
 from entropy_core.symbolic.evaluation import evaluate
 from entropy_core.symbolic.fields import (
     At,
     Cov,
+    DBeta,
     Dt,
     E,
     Field,
@@ -19,11 +52,14 @@ from entropy_core.symbolic.fields import (
     Kappa,
     Partial,
     Quantity,
+    Scalar,
     Total,
     Var,
     action_index,
     advantages,
+    any_path,
     delta_logits,
+    inverse_temperature,
     log_probs,
     logits,
     new_log_probs,
@@ -31,27 +67,69 @@ from entropy_core.symbolic.fields import (
     probs,
     rewards,
     step_size,
+    straight_path,
+    temperature_path,
+)
+from entropy_core.symbolic.printing import latex
+from entropy_core.symbolic.realisation import realise
+from entropy_core.symbolic.rules import (
+    Rule,
+    as_expectation,
+    as_sum,
+    chain_rule,
+    definition,
+    derivative_of_expectation,
+    fold,
+    indicator_picks,
+    linearity,
+    log_derivative,
+    log_softmax,
+    normalisation,
+    product_rule,
+    score,
+    score_has_mean_zero,
+    score_trick,
+    softmax_weights,
+    substitute,
 )
 from entropy_core.symbolic.softmax import covariance_over_actions, entropy, fisher, varentropy
+from entropy_core.symbolic.sums import canonical, is_zero
 from entropy_core.symbolic.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+from entropy_core.symbolic.verification import Verdict, check
 
 __all__ = [
     "At",
     "Cov",
+    "DBeta",
+    "Derivation",
     "Dt",
     "E",
     "Field",
     "Grad",
     "Indicator",
     "Kappa",
+    "Line",
     "Partial",
     "Quantity",
+    "Rule",
+    "Scalar",
+    "Statement",
     "Total",
     "Var",
+    "Verdict",
+    "WrongLine",
     "action_index",
     "advantages",
+    "any_path",
+    "as_expectation",
+    "as_sum",
+    "canonical",
+    "chain_rule",
+    "check",
     "covariance_over_actions",
+    "definition",
     "delta_logits",
+    "derivative_of_expectation",
     "dynamics",
     "entropy",
     "entropy_change",
@@ -59,17 +137,39 @@ __all__ = [
     "evaluate",
     "first_order_entropy_change",
     "fisher",
+    "fold",
+    "indicator_picks",
+    "inverse_temperature",
+    "is_zero",
+    "kl_divergence",
+    "latex",
+    "linearity",
+    "log_derivative",
     "log_probs",
+    "log_softmax",
     "logits",
     "natural_gradient_delta_logits",
+    "new_entropy",
     "new_log_probs",
     "new_probs",
+    "normalisation",
     "policy_gradient_delta_logits",
     "probs",
+    "probs_ratio",
+    "product_rule",
+    "realise",
     "rewards",
+    "rules",
+    "score",
+    "score_has_mean_zero",
+    "score_trick",
     "second_order_entropy_change",
     "softmax",
+    "softmax_weights",
     "step_size",
+    "straight_path",
+    "substitute",
+    "temperature_path",
     "updates",
     "varentropy",
 ]

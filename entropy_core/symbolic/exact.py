@@ -74,7 +74,9 @@ class Dual:
     def _parts(self, other):
         """Both operands as (value, slope) over the newer of the two infinitesimals."""
         tag = max(self.tag, other.tag if isinstance(other, Dual) else 0)
-        split = [(x.value, x.slope) if isinstance(x, Dual) and x.tag == tag else (x, 0) for x in (self, other)]
+        split = [
+            (x.value, x.slope) if isinstance(x, Dual) and x.tag == tag else (x, 0) for x in (self, other)
+        ]
         return *split[0], *split[1], tag
 
     def __add__(self, other):

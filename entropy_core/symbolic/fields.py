@@ -136,7 +136,9 @@ class Cov(Aggregate):
     """Covariance over actions under π. Formula: Cov(f, g) = E[f g] − E f · E g."""
 
     def __new__(cls, first, second):
-        """Return Cov(f, g); it is 0 if either is the same number at every action."""
+        """Return Cov(f, g); Var f if both are f, 0 if either is the same number at every action."""
+        if first == second:
+            return Var(first)
         return Aggregate.__new__(cls, first, second) if is_field(first) and is_field(second) else S.Zero
 
     def _latex(self, printer):
@@ -216,11 +218,14 @@ class Dt(PointFree):
     """Unevaluated derivative d/dt along a path of logits whose velocity dz/dt is `delta_logits`."""
 
     symbol_latex = r"\frac{d}{dt}"
+    symbol_latex_twice = r"\frac{d^{2}}{dt^{2}}"
 
     def _latex(self, printer):
-        body = printer._print(self.args[0])
-        loose = self.args[0].is_Add or self.args[0].is_Mul
-        return self.symbol_latex + (rf"\left({body}\right)" if loose else f" {body}")
+        inner, symbol = self.args[0], self.symbol_latex
+        if type(inner) is type(self):
+            inner, symbol = inner.args[0], self.symbol_latex_twice
+        body = printer._print(inner)
+        return symbol + (rf"\left({body}\right)" if inner.is_Add or inner.is_Mul else f" {body}")
 
     @classmethod
     def velocity(cls):
@@ -232,6 +237,7 @@ class Grad(Dt):
     """The same derivative in one coordinate of any parameter vector θ, written ∇_θ; its velocity is ∇_θ z."""
 
     symbol_latex = r"\nabla_{\theta}"
+    symbol_latex_twice = r"\nabla_{\theta}^{2}"
 
     @classmethod
     def velocity(cls):
@@ -243,6 +249,7 @@ class DBeta(Dt):
     """Unevaluated derivative in the inverse temperature β, where π = softmax(βz); its velocity is z."""
 
     symbol_latex = r"\frac{d}{d\beta}"
+    symbol_latex_twice = r"\frac{d^{2}}{d\beta^{2}}"
 
     @classmethod
     def velocity(cls):

@@ -156,7 +156,9 @@ def _primitives(expression):
 
 def _indices(expression):
     """Action indices, free or summed over."""
-    return {s for s in expression.free_symbols if s.is_integer} | {t.index for t in expression.atoms(Total) if t.index}
+    return {s for s in expression.free_symbols if s.is_integer} | {
+        t.index for t in expression.atoms(Total) if t.index
+    }
 
 
 def _assignments(expression, size):
@@ -178,10 +180,15 @@ def _listed(sizes):
 
 
 def _in_words(values, assignment, a, b):
-    shown = {**assignment, **{s: v for s, v in values.items() if s in (logits, delta_logits) or not isinstance(v, list)}}
+    shown = {
+        **assignment,
+        **{s: v for s, v in values.items() if s in (logits, delta_logits) or not isinstance(v, list)},
+    }
     point = ", ".join(f"{s} = {_short(v)}" for s, v in shown.items())
     return f"at {point} the left side is {mpmath.nstr(a, 8)} and the right side {mpmath.nstr(b, 8)}"
 
 
 def _short(value):
-    return f"({', '.join(map(_short, value))})" if isinstance(value, list) else mpmath.nstr(mpmath.mpf(value), 5)
+    return (
+        f"({', '.join(map(_short, value))})" if isinstance(value, list) else mpmath.nstr(mpmath.mpf(value), 5)
+    )
