@@ -1,18 +1,19 @@
 """The softmax policy and its entropy in torch: any device, leading axes a batch, actions on the last axis.
 
-Every quantity is a moment of a softmax, composed of a few primitives whose derivatives are written out; gradients
-of any order are therefore as accurate as values, at forbidden actions and in a collapsed policy too.
+Every quantity is a moment of a softmax, composed of a few primitives whose derivatives are written out;
+gradients of any order are therefore as accurate as values, at forbidden actions and in a collapsed policy
+too.
 
 Types. float64 accumulates in float64; float32, bfloat16 and float16 accumulate in float32. Results have the
-accumulating type (a bfloat16 entropy of 10 nats would be rounded to a sixteenth); gradients have the type of the
-tensor that they belong to, as torch asks.
+accumulating type (a bfloat16 entropy of 10 nats would be rounded to a sixteenth); gradients have the type of
+the tensor that they belong to, as torch asks.
 
 Forbidden actions. A logit of −inf forbids its action: rewards, steps and other values there are ignored, NaN
 included, and receive the gradient 0.
 
-What is not looked at. Types, devices and shapes are checked. NaN, +inf, a row without an allowed action and an
-infinite step cannot be seen without making the host wait for the device: such a row gives NaN in its own results.
-`check_logits` and `check_delta_logits` look, and raise.
+What is not looked at. Types, devices and shapes are checked. NaN, +inf, a row without an allowed action and
+an infinite step cannot be seen without making the host wait for the device: such a row gives NaN in its own
+results. `check_logits` and `check_delta_logits` look, and raise.
 """
 
 from entropy_core.batched._validation import check_delta_logits, check_logits

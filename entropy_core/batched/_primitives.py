@@ -9,13 +9,14 @@ Write P x = x − E_π x for centring under π = softmax(z) and Pᵀ g = g − �
     P z     = log π + H
     d(Pᵀ x) = Pᵀ dx − (Σ x) π · P dz                                      P g to x, −(Σ x) π · P g to z
 
-so that derivatives of every order stay inside the set. Automatic differentiation through exp, log and sum would
-be right to an eps of the largest term only; a policy that has collapsed on its mode has gradients of 1e-300.
+so that derivatives of every order stay inside the set. Automatic differentiation through exp, log and sum
+would be right to an eps of the largest term only; a policy that has collapsed on its mode has gradients of
+1e-300.
 
-Numerical reasons, once for all: values are shifted by their value at the mode before they are averaged, so what a
-collapsed policy leaves of them is computed and not subtracted; 1 − π(mode) is the sum of the other probabilities.
-Forbidden actions (z = −inf) are replaced before any arithmetic. A row with NaN, +inf or no allowed action is
-turned into NaN as a whole. `mode` is an index tensor: nothing here waits for the device.
+Numerical reasons, once for all: values are shifted by their value at the mode before they are averaged, so
+what a collapsed policy leaves of them is computed and not subtracted; 1 − π(mode) is the sum of the other
+probabilities. Forbidden actions (z = −inf) are replaced before any arithmetic. A row with NaN, +inf or no
+allowed action is turned into NaN as a whole. `mode` is an index tensor: nothing here waits for the device.
 """
 
 from typing import NamedTuple
@@ -247,7 +248,7 @@ class LogRatio(Function):
 
 
 class RatioExcess(Function):
-    """χ(t) = t e^t − expm1(t) = ∫₀ᵗ s e^s ds = t² Σ_k t^k / (k! (k + 2)): what KL(π'‖π) averages; for |t| ≤ 1."""
+    """χ(t) = t e^t − expm1(t) = ∫₀ᵗ s e^s ds = t² Σ_k t^k / (k! (k + 2)) for |t| ≤ 1; KL(π'‖π) = E_π χ(t)."""
 
     generate_vmap_rule = True
 

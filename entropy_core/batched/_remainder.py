@@ -1,14 +1,16 @@
 """Bounds on R = ΔH + Cov(log π, u) that hold for every policy on n actions and every step u of range D.
 
-Curvature. Along π_t ∝ π e^{tu}, R = ∫₀¹ (1 − t) H''(t) dt, so −a D² ≤ H'' ≤ b D² gives −½ a D² ≤ R ≤ ½ b D². With
-ℓ = log π_t, Y = (u − E u)², v = E Y ≤ ¼ (D = 1):
-    (A) H'' = −E[Y (1 + ℓ + H)] and Jensen under π Y / v:       a = ¼ (1 + log n),          b = ¼ (log 4n − 1);
-    (B) −H'' = v + Cov(ℓ, Y) and Jensen on each sign of Y − v:  a = ¼ + c log(n / 4c),       b = c log(n / c),
+Curvature. Along π_t ∝ π e^{tu}, R = ∫₀¹ (1 − t) H''(t) dt, so −a D² ≤ H'' ≤ b D² gives −½ a D² ≤ R ≤ ½ b D².
+With D = 1, ℓ = log π_t, Y = (u − E u)², v = E Y ≤ ¼:
+    (A) H'' = −E[Y (1 + ℓ + H)] and Jensen under π Y / v:       a = ¼ (1 + log n),     b = ¼ (log 4n − 1);
+    (B) −H'' = v + Cov(ℓ, Y) and Jensen on each sign of Y − v:  a = ¼ + c log(n / 4c),  b = c log(n / c),
         where c = max x(1 − x)|1 − 2x| = √3/18 bounds E (Y − v)₊;
     (2) two actions, p = σ(s): H'' = ¼ (s tanh ½s − 1) / cosh² ½s, which is between −¼ and RISE.
-Slope. H' = −Cov(ℓ, u) and |Cov(ℓ, u)| ≤ K D: it is largest for u an indicator and π uniform off one action, so
-K = max x(1 − x) log((n − 1) x / (1 − x)), x = σ(s) with (s + log(n − 1)) tanh ½s = 1. Both ΔH and Cov are within K D,
-and |ΔH| ≤ log n; so |R| ≤ K D + min(K D, log n).
+Slope. H' = −Cov(ℓ, u), and |Cov(ℓ, u)| ≤ K D: linear in u, it is largest for u the indicator of some actions
+S with P = π(S), where E[ℓ|S] ≤ log P and E[ℓ|not S] ≥ log((1 − P)/(n − 1)). So
+K = max x(1 − x) log((n − 1) x / (1 − x)), reached at x = σ(s) with (s + log(n − 1)) tanh ½s = 1.
+Both ΔH and Cov(ℓ, u) are within K D, and |ΔH| ≤ log n: |R| ≤ K D + min(K D, log n).
+The varentropy forms D²(1/8 + √V/4) and D√V are never smaller, and are not computed.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""What can be checked without looking at the data: types, devices, shapes. What needs a look is asked for by name.
+"""What can be checked without looking at the data: types, devices, shapes; the rest is asked for by name.
 
-Looking at a tensor's numbers makes the host wait for the device, so no function of this layer does it unasked.
-A row that breaks the rules on its numbers gives NaN in its own results and touches no other row.
+Looking at a tensor's numbers makes the host wait for the device, so no function of this layer does it
+unasked. A row that breaks the rules on its numbers gives NaN in its own results and touches no other row.
 """
 
 import math

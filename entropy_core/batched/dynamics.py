@@ -1,4 +1,4 @@
-"""How entropy changes when logits move: its gradient, the lemma, the second order, the exact change, the bound."""
+"""How entropy changes when logits move: gradient, lemma, second order, exact change and a bound."""
 
 import torch
 
@@ -42,8 +42,9 @@ def entropy_gradient(logits: Float[torch.Tensor, "*batch actions"]) -> Float[tor
         ValueError: there is no action.
 
     Numerics:
-        Error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80) of the row's largest entry, however small
-        that is. Itself differentiable. tests/agreement/test_batched_reference.py, tests/batched/test_gradients.py.
+        Error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80) of the row's largest entry, however
+        small that is. Itself differentiable. tests/agreement/test_batched_reference.py,
+        tests/batched/test_gradients.py.
 
     Source: claim `entropy-gradient-logits`, chapter entropy-covariance-identity.
 
@@ -64,8 +65,8 @@ def first_order_entropy_change(
 
     Args:
         logits: z before the step, in nats; −inf forbids an action; a common constant cancels.
-        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a constant
-            cancels.
+        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels.
 
     Returns:
         −Cov(log π, Δz), one value a broadcast row, in nats; negative where Δz rises with log π.
@@ -78,7 +79,8 @@ def first_order_entropy_change(
         Error ≤ 2e-12 (float64) or 1e-5 (float32) of Σ π |log π + H| |Δz − E Δz|.
         tests/agreement/test_batched_reference.py.
 
-    Source: claim `entropy-lemma`, chapter entropy-covariance-identity; [cui2025entropy, Lemma 1], [liu2025note].
+    Source: claim `entropy-lemma`, chapter entropy-covariance-identity; [cui2025entropy, Lemma 1],
+        [liu2025note].
 
     Example:
         >>> z, u = torch.tensor([1.0, 0.0]), torch.tensor([0.1, 0.0])
@@ -99,8 +101,8 @@ def second_order_entropy_change(
 
     Args:
         logits: z before the step, in nats; −inf forbids an action; a common constant cancels.
-        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a constant
-            cancels.
+        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels.
 
     Returns:
         The prediction, one value a broadcast row, in nats, of either sign.
@@ -134,8 +136,8 @@ def entropy_change(
 
     Args:
         logits: z before the step, in nats; −inf forbids an action; a common constant cancels.
-        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a constant
-            cancels. An infinite step at an allowed action gives NaN.
+        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels. An infinite step at an allowed action gives NaN.
 
     Returns:
         ΔH, one value a broadcast row, in nats, in [−log n, log n] for n allowed actions.
@@ -145,10 +147,11 @@ def entropy_change(
         ValueError: there is no action, or devices, action axes or leading axes do not fit.
 
     Numerics:
-        Where the range of Δz over allowed actions is at most 1, the right-hand form, in t = log(π'/π), without
-        subtracting what nearly agrees: error ≤ 1e-12 (float64) or 1e-5 (float32) of the scale of
-        `second_order_entropy_change`. Beyond, the difference: the same of H + H'. Value and gradient pass from one
-        to the other without a step. tests/agreement/test_batched_reference.py, tests/batched/test_dynamics.py.
+        Where the range of Δz over allowed actions is at most 1, the right-hand form, in t = log(π'/π),
+        without subtracting what nearly agrees: error ≤ 1e-12 (float64) or 1e-5 (float32) of the scale of
+        `second_order_entropy_change`. Beyond, the difference: the same of H + H'. Value and gradient pass
+        from one to the other without a step. tests/agreement/test_batched_reference.py,
+        tests/batched/test_dynamics.py.
 
     Source: claim `exact-entropy-change`, chapter entropy-covariance-identity.
 
@@ -173,20 +176,20 @@ def entropy_change_bound(
 
     Args:
         logits: z before the step, in nats; only which of them are −inf matters.
-        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a constant
-            cancels.
+        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels.
 
     Returns:
-        (lower, upper) in nats, one value each a broadcast row; lower ≤ 0 ≤ upper; of order D² for a small range D
-        and of order D for a large one; both 0 for one allowed action or a constant step.
+        (lower, upper) in nats, one value each a broadcast row; lower ≤ 0 ≤ upper; of order D² for a small
+        range D and of order D for a large one; both 0 for one allowed action or a constant step.
 
     Raises:
         TypeError: an argument is not a floating-point tensor.
         ValueError: there is no action, or devices, action axes or leading axes do not fit.
 
     Numerics:
-        Rounded outward by 1e-12 (float64) or 8 eps (float32). Differentiable in delta_logits, except where two
-        bounds or two extremes of Δz are equal; does not depend on the values of logits.
+        Rounded outward by 1e-12 (float64) or 8 eps (float32). Differentiable in delta_logits, except where
+        two bounds or two extremes of Δz are equal; does not depend on the values of logits.
         tests/agreement/test_batched_reference.py, tests/laws/test_batched_laws.py.
 
     Source: claim `entropy-change-bound`, chapter entropy-covariance-identity.

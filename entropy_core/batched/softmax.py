@@ -25,8 +25,8 @@ def log_probs(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tens
         ValueError: there is no action.
 
     Numerics:
-        Error ≤ 4 eps (1 + |log π|) in the accumulating type; at the mode relative, however small. The gradient is
-        g − π Σg over allowed actions: −inf passes none. tests/batched/test_softmax.py.
+        Error ≤ 4 eps (1 + |log π|) in the accumulating type; at the mode relative, however small. The
+        gradient is g − π Σg over allowed actions: −inf passes none. tests/batched/test_softmax.py.
 
     Source: claim `softmax-gauge`, chapter softmax-geometry.
 
@@ -55,7 +55,8 @@ def probs(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, 
 
     Numerics:
         Relative error ≤ 4 eps (1 + gap to the largest logit); float64 to a gap of 700, float32 to 87, beyond
-        which probabilities lose digits and end in 0. The gradient is π (g − E g). tests/batched/test_softmax.py.
+        which probabilities lose digits and end in 0. The gradient is π (g − E g).
+        tests/batched/test_softmax.py.
 
     Source: claim `softmax-jacobian`, chapter softmax-geometry.
 
@@ -83,8 +84,8 @@ def entropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor
         ValueError: there is no action.
 
     Numerics:
-        Relative error ≤ 1e-12 in float64 for gaps to 700, ≤ 1e-5 in float32 for gaps to 80, near zero entropy too;
-        exactly 0 for one allowed action. The gradient is `entropy_gradient` to the same digits.
+        Relative error ≤ 1e-12 in float64 for gaps to 700, ≤ 1e-5 in float32 for gaps to 80, near zero entropy
+        too; exactly 0 for one allowed action. The gradient is `entropy_gradient` to the same digits.
         tests/batched/test_softmax.py, tests/agreement/test_batched_reference.py.
 
     Source: claims `entropy-gradient-logits`, chapter entropy-covariance-identity; [cover2006elements].
@@ -114,8 +115,8 @@ def varentropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Ten
         ValueError: there is no action.
 
     Numerics:
-        Relative error ≤ 1e-12 in float64 for gaps to 700, ≤ 1e-5 in float32 for gaps to 80; exactly 0 for equal
-        logits and for one allowed action. tests/agreement/test_batched_reference.py.
+        Relative error ≤ 1e-12 in float64 for gaps to 700, ≤ 1e-5 in float32 for gaps to 80; exactly 0 for
+        equal logits and for one allowed action. tests/agreement/test_batched_reference.py.
 
     Source: claim `entropy-natural-gradient`, chapter softmax-geometry.
 
@@ -137,8 +138,8 @@ def covariance_over_actions(
     Cov(x, y) = Σ_a π_a (x_a − E x)(y_a − E y)
 
     Args:
-        x: any quantity per action, finite at allowed actions, ignored (NaN included) at forbidden ones; a constant
-            cancels.
+        x: any quantity per action, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels.
         y: as x.
         logits: z in nats; −inf forbids an action; a common constant cancels.
 
@@ -173,16 +174,16 @@ def fisher(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor,
         logits: z in nats; −inf forbids an action; a common constant cancels.
 
     Returns:
-        F, shape [..., actions, actions], positive semidefinite, rows summing to 0; rows and columns of forbidden
-        actions are 0.
+        F, shape [..., actions, actions], positive semidefinite, rows summing to 0; rows and columns of
+        forbidden actions are 0.
 
     Raises:
         TypeError: logits is not a floating-point tensor.
         ValueError: there is no action.
 
     Numerics:
-        Relative error of each entry as of `probs`, the mode's π (1 − π) too. Holds actions² numbers a row: for a
-        vocabulary multiply by F through `covariance_over_actions`. tests/batched/test_softmax.py.
+        Relative error of each entry as of `probs`, the mode's π (1 − π) too. Holds actions² numbers a row:
+        for a vocabulary multiply by F through `covariance_over_actions`. tests/batched/test_softmax.py.
 
     Source: claims `fisher-is-jacobian`, `fisher-rank`, chapter softmax-geometry; [amari1998natural].
 

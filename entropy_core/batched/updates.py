@@ -20,8 +20,8 @@ def policy_gradient_delta_logits(
 
     Args:
         logits: z in nats; −inf forbids an action; a common constant cancels.
-        rewards: r per action, finite at allowed actions, ignored (NaN included) at forbidden ones; centred inside,
-            so a constant cancels.
+        rewards: r per action, finite at allowed actions, ignored (NaN included) at forbidden ones; centred
+            inside, so a constant cancels.
         step_size: η in nats per unit of reward: a number, or a tensor of one value a row.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Every public function of the batched layer as a function of (logits, delta_logits, rewards), and inputs for it."""
+"""Every public function of the batched layer as a function of (logits, delta_logits, rewards), and inputs."""
 
 import torch
 
@@ -30,7 +30,7 @@ SMOOTH = [name for name in CALLS if name not in BOUNDS]
 
 
 def rows(batch, actions, dtype=torch.float64, seed=0):
-    """Return logits of mixed sharpness, some forbidden, steps of range below and above 1, rewards; NaN where ignored."""
+    """Return logits of mixed sharpness, steps of range below and above 1, rewards; NaN where forbidden."""
     generator = torch.Generator().manual_seed(seed)
     z, u, r = torch.randn(3, batch, actions, dtype=torch.float64, generator=generator)
     sharpness = torch.logspace(-3, 1, batch, dtype=torch.float64).unsqueeze(-1)
@@ -42,7 +42,7 @@ def rows(batch, actions, dtype=torch.float64, seed=0):
 
 
 def gradients(call, *inputs, weight=None):
-    """Return the gradients of a weighted sum of what `call` returns, None where it does not depend on an input."""
+    """Return the gradients of a weighted sum of what `call` returns; None for an input without influence."""
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     result = call(*leaves)
     weight = torch.ones_like(result) if weight is None else weight

@@ -1,4 +1,4 @@
-"""What is refused without looking at the data, what an explicit look refuses, and what unseen garbage yields."""
+"""What is refused unseen, what an explicit look refuses, and what unseen garbage yields."""
 
 import pytest
 import torch
@@ -35,10 +35,10 @@ def test_logits_that_are_no_policy_are_refused(without_shape_checks, name, logit
 @pytest.mark.parametrize(
     ("other", "error", "message"),
     [
-        (torch.zeros(3), ValueError, r"same number of actions on their last axis; got .*\(2,\).*\(3,\)"),
+        (torch.zeros(3), ValueError, r"same number of actions on their last axis; got .*\(3,\)"),
         (torch.zeros(1), ValueError, "Leading axes broadcast, the action axis does not"),
-        (torch.zeros(3, 2), ValueError, r"Leading axes must broadcast; got .*\(4, 2\).*\(3, 2\)"),
-        (torch.zeros(2, device="meta"), ValueError, "on one device; got .* on cpu, .* on meta"),
+        (torch.zeros(3, 2), ValueError, r"Leading axes must broadcast; got .*\(3, 2\)"),
+        (torch.zeros(2, device="meta"), ValueError, "on one device; got .* on meta"),
         (torch.tensor([0, 1]), TypeError, "got torch.int64"),
         (0.5, TypeError, "got float"),
     ],
