@@ -30,7 +30,7 @@ def cases():
                 yield pytest.param(dtype, z, id=f"{str(dtype).removeprefix('torch.')} {name}")
 
 
-every_case = pytest.mark.parametrize(("dtype", "z"), cases())
+every_case = pytest.mark.parametrize(("dtype", "z"), list(cases()))
 
 
 def rounded(dtype, *arrays):

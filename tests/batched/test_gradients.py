@@ -77,7 +77,7 @@ def symbolic_values(name, z, values):
 
 
 def gradient_scale(name, exact, oracle):
-    """Return the largest entry; for products, at least the largest of the terms of which entries are differences."""
+    """Return the largest entry; for products, at least the largest term that entries are differences of."""
     products = ("fisher", "covariance_over_actions", "policy_gradient_delta_logits")
     terms = truth(probs * (X - E(X)) * (Y - E(Y)), **oracle) if name in products else []
     return max(map(abs, [*exact, *terms]))
