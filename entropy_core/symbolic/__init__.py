@@ -29,6 +29,7 @@ proved derivations (`dynamics.entropy_lemma()`).
 """
 
 from entropy_core.symbolic import dynamics, rules, softmax, updates
+from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
     entropy_change,
@@ -41,6 +42,21 @@ from entropy_core.symbolic.dynamics import (
 )
 from entropy_core.symbolic.evaluation import evaluate
 from entropy_core.symbolic.fields import (
+    advantages,
+    any_path,
+    delta_logits,
+    inverse_temperature,
+    log_probs,
+    logits,
+    new_log_probs,
+    new_probs,
+    probs,
+    rewards,
+    step_size,
+    straight_path,
+    temperature_path,
+)
+from entropy_core.symbolic.operators import (
     At,
     Cov,
     DBeta,
@@ -56,19 +72,6 @@ from entropy_core.symbolic.fields import (
     Total,
     Var,
     action_index,
-    advantages,
-    any_path,
-    delta_logits,
-    inverse_temperature,
-    log_probs,
-    logits,
-    new_log_probs,
-    new_probs,
-    probs,
-    rewards,
-    step_size,
-    straight_path,
-    temperature_path,
 )
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.realisation import realise
@@ -99,6 +102,7 @@ from entropy_core.symbolic.verification import Verdict, check
 
 __all__ = [
     "At",
+    "Certificate",
     "Cov",
     "DBeta",
     "Derivation",
@@ -106,6 +110,7 @@ __all__ = [
     "E",
     "Field",
     "Grad",
+    "Hypothesis",
     "Indicator",
     "Kappa",
     "Line",
@@ -117,6 +122,7 @@ __all__ = [
     "Total",
     "Var",
     "Verdict",
+    "WrongCertificate",
     "WrongLine",
     "action_index",
     "advantages",

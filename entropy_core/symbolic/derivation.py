@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 
 from sympy import Expr, sympify
 
-from entropy_core.symbolic.fields import Path, any_path
+from entropy_core.symbolic.fields import (
+    Path,
+    any_path,
+)
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.verification import DIGITS, SIZES, check
 
@@ -152,7 +155,8 @@ class Derivation:
         from IPython.display import display
 
         display({"text/latex": self._repr_latex_(), "text/plain": repr(self)}, raw=True)
-        display({"text/markdown": f"*{self.how_checked}*", "text/plain": self.how_checked}, raw=True)
+        quiet = f'<p class="how-checked"><em>{self.how_checked}</em></p>'
+        display({"text/html": quiet, "text/plain": self.how_checked}, raw=True)
 
 
 def _reason_latex(reason):

@@ -9,6 +9,15 @@ from sympy import Rational
 from entropy_core.symbolic import rules
 from entropy_core.symbolic.derivation import Derivation
 from entropy_core.symbolic.fields import (
+    delta_logits,
+    log_probs,
+    logits,
+    new_log_probs,
+    new_probs,
+    probs,
+    straight_path,
+)
+from entropy_core.symbolic.operators import (
     Cov,
     Dt,
     E,
@@ -21,13 +30,6 @@ from entropy_core.symbolic.fields import (
     Total,
     Var,
     action_index,
-    delta_logits,
-    log_probs,
-    logits,
-    new_log_probs,
-    new_probs,
-    probs,
-    straight_path,
 )
 from entropy_core.symbolic.softmax import entropy
 

@@ -9,7 +9,14 @@ from math import ceil, inf, isnan, log10
 import mpmath
 from sympy import sympify
 
-from entropy_core.symbolic.fields import Field, delta_logits, is_field, logits
+from entropy_core.symbolic.fields import (
+    delta_logits,
+    logits,
+)
+from entropy_core.symbolic.operators import (
+    Field,
+    is_field,
+)
 from entropy_core.symbolic.walk import Walk
 
 __all__ = ["MpmathArithmetic", "evaluate"]

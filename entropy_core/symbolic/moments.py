@@ -9,6 +9,9 @@ from sympy import Add, Mul, S, Symbol, expand, linsolve, sympify
 from sympy.utilities.iterables import multiset_partitions
 
 from entropy_core.symbolic.fields import (
+    probs,
+)
+from entropy_core.symbolic.operators import (
     Aggregate,
     Cov,
     Dt,
@@ -19,7 +22,6 @@ from entropy_core.symbolic.fields import (
     Total,
     Var,
     is_field,
-    probs,
 )
 
 __all__ = ["combine", "moment_form"]

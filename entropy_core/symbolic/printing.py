@@ -6,7 +6,14 @@ SymPy's own printer would write \log\pi \left(\Delta z - …\right), which reads
 from sympy import Add, Mul, sympify
 from sympy.printing.latex import LatexPrinter
 
-from entropy_core.symbolic.fields import At, Dt, Named, Partial, Total, is_field
+from entropy_core.symbolic.operators import (
+    At,
+    Dt,
+    Named,
+    Partial,
+    Total,
+    is_field,
+)
 
 __all__ = ["latex"]
 

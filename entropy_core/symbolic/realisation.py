@@ -10,6 +10,16 @@ from sympy import Dummy, Function, IndexedBase, KroneckerDelta, Mul, S, Sum, Sym
 from sympy.utilities.iterables import multiset_partitions
 
 from entropy_core.symbolic.fields import (
+    any_path,
+    delta_logits,
+    inverse_temperature,
+    log_probs,
+    logits,
+    probs,
+    straight_path,
+    temperature_path,
+)
+from entropy_core.symbolic.operators import (
     At,
     Cov,
     DBeta,
@@ -22,15 +32,7 @@ from entropy_core.symbolic.fields import (
     Partial,
     Total,
     Var,
-    any_path,
-    delta_logits,
-    inverse_temperature,
     is_field,
-    log_probs,
-    logits,
-    probs,
-    straight_path,
-    temperature_path,
 )
 
 __all__ = ["n", "realise"]

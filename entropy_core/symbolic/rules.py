@@ -11,6 +11,16 @@ from typing import Callable
 from sympy import Add, KroneckerDelta, Mul, Pow, S, exp, expand, factor_terms, log
 
 from entropy_core.symbolic.fields import (
+    delta_logits,
+    log_probs,
+    logits,
+    probs,
+    rewards,
+    velocity,
+)
+from entropy_core.symbolic.moments import combine, moment_form
+from entropy_core.symbolic.operators import (
+    Aggregate,
     At,
     Cov,
     Dt,
@@ -22,14 +32,8 @@ from entropy_core.symbolic.fields import (
     Quantity,
     Scalar,
     Total,
-    delta_logits,
     is_field,
-    log_probs,
-    logits,
-    probs,
-    rewards,
 )
-from entropy_core.symbolic.moments import combine, moment_form
 from entropy_core.symbolic.printing import latex
 
 __all__ = [
@@ -82,10 +86,12 @@ class Rule:
 
 
 def _spelling(operator):
+    """LaTeX of the bare derivative and of the velocity of the logits under it."""
     if isinstance(operator, Partial):
-        coordinate = latex(operator.args[1])
-        return rf"\tfrac{{\partial}}{{\partial {coordinate}}}", latex(Indicator(operator.args[1].args[1]))
-    return operator.symbol_latex.replace(r"\frac", r"\tfrac"), latex(operator.velocity())
+        symbol = rf"\tfrac{{\partial}}{{\partial {latex(operator.args[1])}}}"
+    else:
+        symbol = operator.symbol_latex.replace(r"\frac", r"\tfrac")
+    return symbol, latex(velocity(operator))
 
 
 def _everywhere(matches, replacement):
@@ -150,7 +156,7 @@ def _differentiate(operator, e):
 def _velocity_of(operator, e):
     """d of a single object: the velocity if it is the logits, else left unevaluated."""
     if e == logits:
-        return Indicator(operator.args[1].args[1]) if isinstance(operator, Partial) else operator.velocity()
+        return velocity(operator)
     return _derivative(operator, e)
 
 
@@ -199,7 +205,7 @@ def _score_of(e):
         j = e.args[1].args[1]
         centred = (Indicator(j) if i is None else KroneckerDelta(i, j)) - probs.at(j)
     else:
-        centred = _at(e.velocity(), i) - E(e.velocity())
+        centred = _at(velocity(e), i) - E(velocity(e))
     return centred if field == log_probs else _at(probs, i) * centred
 
 
@@ -266,14 +272,16 @@ def _leibniz(operator, e):
     """d of a polynomial in fields and expectations: d E f = Cov(f, velocity) + E[d f]."""
     if isinstance(e, E):
         inner = E(_leibniz(operator, e.args[0]))
-        return Cov(e.args[0], operator.velocity()) + (inner if moment_form(inner) != 0 else S.Zero)
+        return Cov(e.args[0], velocity(operator)) + (inner if moment_form(inner) != 0 else S.Zero)
     if isinstance(e, (Add, Mul, Pow)):
         names = {part: _Placeholder(f"part{k}") for k, part in enumerate(_parts(e))}
         back = {name: part for part, name in names.items()}
         slopes = {part: e.xreplace(names).diff(name).xreplace(back) for part, name in names.items()}
         return Add(*[slope * _leibniz(operator, part) for part, slope in slopes.items()])
+    if isinstance(e, (Aggregate, Quantity)) and moment_form(e) != e:
+        return _leibniz(operator, moment_form(e))
     if e == log_probs:
-        return operator.velocity() - E(operator.velocity())
+        return velocity(operator) - E(velocity(operator))
     if isinstance(e, Scalar) or e.is_number or (isinstance(e, Field) and e in _FIXED):
         return S.Zero
     return _derivative(operator, e)

@@ -9,6 +9,13 @@ from sympy import KroneckerDelta, exp
 from entropy_core.symbolic import rules
 from entropy_core.symbolic.derivation import Derivation
 from entropy_core.symbolic.fields import (
+    inverse_temperature,
+    log_probs,
+    logits,
+    probs,
+    temperature_path,
+)
+from entropy_core.symbolic.operators import (
     Cov,
     DBeta,
     Dt,
@@ -20,11 +27,6 @@ from entropy_core.symbolic.fields import (
     Total,
     Var,
     action_index,
-    inverse_temperature,
-    log_probs,
-    logits,
-    probs,
-    temperature_path,
 )
 
 __all__ = [

@@ -19,17 +19,19 @@ from sympy import Symbol, sympify
 from entropy_core.symbolic.evaluation import MpmathArithmetic
 from entropy_core.symbolic.exact import ExactArithmetic
 from entropy_core.symbolic.fields import (
-    Field,
-    Named,
-    Total,
     any_path,
     delta_logits,
     inverse_temperature,
-    is_field,
     logits,
     policy_logits,
     straight_path,
     temperature_path,
+)
+from entropy_core.symbolic.operators import (
+    Field,
+    Named,
+    Total,
+    is_field,
 )
 from entropy_core.symbolic.realisation import realise
 from entropy_core.symbolic.sums import is_zero

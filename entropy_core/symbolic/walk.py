@@ -11,6 +11,12 @@ from sympy import Add, Integer, KroneckerDelta, Mul, Pow, Rational, Symbol, exp,
 from sympy.utilities.iterables import multiset_partitions
 
 from entropy_core.symbolic.fields import (
+    log_probs,
+    logits,
+    policy_logits,
+    probs,
+)
+from entropy_core.symbolic.operators import (
     At,
     Cov,
     Dt,
@@ -22,10 +28,6 @@ from entropy_core.symbolic.fields import (
     Total,
     Var,
     is_field,
-    log_probs,
-    logits,
-    policy_logits,
-    probs,
 )
 
 __all__ = ["Walk"]
