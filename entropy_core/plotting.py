@@ -129,7 +129,10 @@ def entropy_against_temperature(
         axes.semilogx(temperatures, entropies, "o", color=MEASUREMENT)
         middle = temperatures.size // 2
         _beside(axes, temperatures[middle], entropies[middle], "entropy computed", MEASUREMENT, (12, -14))
-        _beside(axes, temperatures[1], entropies[1], "slope predicted", PREDICTION, (-4, 16))
+        late = 2 * temperatures.size // 3
+        _beside(
+            axes, temperatures[late], entropies[late], "slope predicted", PREDICTION, (-10, 8), ha="right"
+        )
         axes.set_xlabel("temperature τ")
         axes.set_ylabel("entropy H  (nats)")
     return ThemedFigure(
@@ -167,7 +170,8 @@ def residuals_against_step(
             for slope in reference_slopes:
                 line = medians[n][-1] * (step_sizes / step_sizes[-1]) ** slope
                 axes.loglog(step_sizes, line, color=PREDICTION, linewidth=1.2, linestyle="--")
-                _beside(axes, step_sizes[0], line[0], f"slope {slope}", PREDICTION, (2, 4))
+                _beside(axes, step_sizes[1], line[1], f"slope {slope}", PREDICTION, (3, -13))
+            axes.margins(y=0.12)
             axes.set_title(f"{n} actions")
             axes.set_xlabel("step size η  (logits)")
         panels[0].set_ylabel("|residual|  (nats)")
@@ -236,17 +240,15 @@ def covariance_signs(
     places = np.arange(probs.size)
     with _axes(7.2, 3.4, columns=len(after)) as (figure, panels):
         for axes, (case, moved), covariance in zip(panels, after.items(), covariances, strict=True):
-            axes.bar(places - 0.2, probs, 0.38, color=PREDICTION)
+            axes.bar(places - 0.2, probs, 0.38, color=_INK, alpha=0.35)
             axes.bar(places + 0.2, moved, 0.38, color=MEASUREMENT)
-            axes.set_title(f"{case}\nCov = {covariance:+.2g} nats")
+            axes.set_title(f"{case}\nCov = {_signed(covariance)} nats")
             axes.set_xticks(places, [str(k + 1) for k in places])
             axes.set_xlabel("action")
         tallest = max(probs.max(), *(moved.max() for moved in after.values()))
         panels[0].set_ylim(0, 1.3 * tallest)
         panels[0].set_ylabel("probability")
-        panels[0].text(
-            0.98, 0.97, "before", color=PREDICTION, ha="right", va="top", transform=panels[0].transAxes
-        )
+        panels[0].text(0.98, 0.97, "before", alpha=0.75, ha="right", va="top", transform=panels[0].transAxes)
         panels[0].text(
             0.98, 0.88, "after", color=MEASUREMENT, ha="right", va="top", transform=panels[0].transAxes
         )
@@ -275,6 +277,10 @@ def _beside(
 def _listed(values: np.ndarray) -> str:
     shown = [f"{value:.3g}" for value in values[:6]] + (["and so on"] if values.size > 6 else [])
     return ", ".join(shown) or "none"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2g}".replace("-", "−")
 
 
 def _slope(step_sizes: np.ndarray, values: np.ndarray) -> float:

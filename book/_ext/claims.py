@@ -266,12 +266,13 @@ class ClaimDirective(SphinxDirective):
 
 
 class ClaimRole(XRefRole):
-    """A reference to a claim; its own box does not count as one."""
+    """A reference to a claim; its own box and the docstrings do not count as one."""
 
     def process_link(self, env: BuildEnvironment, refnode, has_explicit_title, title, target):
-        """Record the reference, unless the claim refers to itself."""
+        """Record the reference, unless the claim refers to itself or the package to it."""
         refnode["refdomain"], refnode["reftype"] = "claim", "claim"
-        if env.temp_data.get("claims:inside") != target:
+        in_docstring = "docstring of" in self.get_source_info()[0]
+        if env.temp_data.get("claims:inside") != target and not in_docstring:
             env.get_domain("claim").data["references"].append((target, env.docname))
         return title, target
 

@@ -88,17 +88,22 @@ function inspect() {
   return { findings, formulas: formulas.length, figures: pictures.length, ids, links: [...new Set(links)] };
 }
 
-/** What sticks out of a narrow screen. Runs in the browser. */
+/** What sticks out of a narrow screen: the innermost element without which nothing would. Runs in the browser. */
 function overflowing() {
-  const width = document.documentElement.clientWidth;
-  const scrolls = (node) => node && (/(auto|scroll|hidden|clip)/.test(getComputedStyle(node).overflowX) && node !== document.body && node !== document.documentElement || scrolls(node.parentElement));
-  if (document.documentElement.scrollWidth <= width) return [];
-  const out = [...document.querySelectorAll('main *')].filter((node) => {
-    const box = node.getBoundingClientRect();
-    return box.width && box.right > width + 1 && !scrolls(node.parentElement);
-  });
-  const last = out.filter((node) => !out.some((other) => other !== node && node.contains(other)));
-  return (last.length ? last : [document.body]).slice(0, 3).map((node) => `${node.tagName.toLowerCase()}.${node.getAttribute('class') ?? ''} ${node.textContent.trim().slice(0, 60)}`);
+  const root = document.documentElement;
+  const fits = () => root.scrollWidth <= root.clientWidth;
+  const fitsWithout = (node) => {
+    const shown = node.style.cssText;
+    node.style.setProperty('display', 'none', 'important');
+    const answer = fits();
+    node.style.cssText = shown;
+    return answer;
+  };
+  if (fits()) return [];
+  let culprit = document.body;
+  for (let inner = culprit; inner; inner = [...culprit.children].find(fitsWithout)) culprit = inner;
+  const { tagName, className, textContent } = culprit;
+  return [`${tagName.toLowerCase()} ${className}: ${textContent.trim().replace(/\s+/g, ' ').slice(0, 80)}`];
 }
 
 // -------------------------------------------------------------------------------------------------- one page
