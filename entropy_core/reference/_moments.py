@@ -13,7 +13,7 @@ Per-action values are finite: `over_actions` has put 0 at forbidden actions, and
 
 import numpy as np
 
-__all__ = ["centred", "expectation", "mode_weight_apart", "shifted", "softmax_weights"]
+__all__ = ["centred", "expectation", "mode_weight_apart", "per_row", "shifted", "softmax_weights"]
 
 
 def shifted(logits: np.ndarray) -> np.ndarray:
@@ -36,6 +36,11 @@ def mode_weight_apart(weights: np.ndarray) -> np.ndarray:
 def expectation(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return E x = sum(w x) / sum(w) with the last axis kept at length 1."""
     return (weights * x).sum(axis=-1, keepdims=True) / weights.sum(axis=-1, keepdims=True)
+
+
+def per_row(kept: np.ndarray) -> np.ndarray | np.float64:
+    """Return the value of each row without the axis that the sum kept; a NumPy scalar for a single row."""
+    return kept[..., 0][()]
 
 
 def centred(x: np.ndarray, weights: np.ndarray) -> np.ndarray:

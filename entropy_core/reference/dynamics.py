@@ -10,7 +10,7 @@ from math import factorial
 import numpy as np
 
 from entropy_core._shapes import Float, Real
-from entropy_core.reference._moments import centred, expectation, softmax_weights
+from entropy_core.reference._moments import centred, expectation, per_row, softmax_weights
 from entropy_core.reference._remainder import remainder_bounds
 from entropy_core.reference._validation import allowed_actions, over_actions, read_logits
 from entropy_core.reference.softmax import covariance_over_actions, entropy
@@ -126,7 +126,7 @@ def second_order_entropy_change(
     weights = softmax_weights(logits)
     score = centred(np.where(allowed_actions(logits), logits, 0.0), weights)
     step = centred(delta_logits, weights)
-    return 0.0 - expectation(score * step + 0.5 * (1.0 + score) * step**2, weights)[..., 0]
+    return 0.0 - per_row(expectation(score * step + 0.5 * (1.0 + score) * step**2, weights))
 
 
 def entropy_change(
@@ -159,7 +159,7 @@ def entropy_change(
 
     Example:
         >>> float(entropy_change(np.log([0.7, 0.2, 0.1]), np.array([0.1, 0.0, 0.0])).round(4))
-        -0.0324
+        -0.0315
     """
     logits, delta_logits = over_actions(logits, delta_logits=delta_logits)
     small = _range_over_allowed(logits, delta_logits) <= 1.0
@@ -208,7 +208,7 @@ def entropy_change_bound(
     logits, delta_logits = over_actions(logits, delta_logits=delta_logits)
     actions = allowed_actions(logits).sum(axis=-1, keepdims=True)
     lower, upper = remainder_bounds(actions, _range_over_allowed(logits, delta_logits))
-    return lower[..., 0], upper[..., 0]
+    return per_row(lower), per_row(upper)
 
 
 def _change_of_small_step(logits, delta_logits):
@@ -219,7 +219,7 @@ def _change_of_small_step(logits, delta_logits):
     # E step = 0, so log E e^step = log1p(E[e^step − 1 − step]): a sum of terms ≥ 0.
     log_ratio = step - np.log1p(expectation(_power_series(step, _EXP_BEYOND_LINEAR), weights))
     divergence = _power_series(log_ratio, _RATIO_DIVERGENCE)
-    return 0.0 - expectation(np.expm1(log_ratio) * score + divergence, weights)[..., 0]
+    return 0.0 - per_row(expectation(np.expm1(log_ratio) * score + divergence, weights))
 
 
 # Σ_k c_k t^k for k ≥ 2. At |t| ≤ 1 the first term left out is below 1e-20 of the sum.

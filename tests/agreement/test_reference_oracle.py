@@ -1,0 +1,131 @@
+"""The reference layer against the symbolic result at 40 digits, with the accuracy that each docstring promises."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from entropy_core import reference, symbolic
+from tests.agreement.cases import SIZES, hard_policies, large_steps, policies, quantities, steps
+from tests.agreement.oracle import SCORE, STEP, X, Y, error_ratio, scale, truth
+
+POLICIES = {f"{n} {name}": z for n in SIZES for name, z in policies(n)} | dict(hard_policies())
+SLOPE = 1 + SCORE  # 1 + log π + H
+
+FEW = ("1000 offset -1e4", "1000 every third forbidden")  # of 1000 actions, where a test needs many numbers
+FEWER = {name: z for name, z in POLICIES.items() if z.size <= 17 or name in FEW}
+
+every_policy = pytest.mark.parametrize("z", POLICIES.values(), ids=POLICIES.keys())
+most_policies = pytest.mark.parametrize("z", FEWER.values(), ids=FEWER.keys())
+
+
+def first_order_terms(**values):
+    return scale(SCORE, STEP, **values)
+
+
+def second_order_terms(**values):
+    return first_order_terms(**values) + scale(SLOPE, STEP, STEP, **values) / 2
+
+
+@every_policy
+@pytest.mark.parametrize("name", ["log_probs", "probs", "entropy", "varentropy"])
+def test_relative_error_is_below_1e_12(name, z):
+    exact = truth(getattr(symbolic, name), logits=z)
+    assert error_ratio(getattr(reference, name)(z), exact, 1e-12 * abs(exact)) <= 1
+
+
+@every_policy
+def test_entropy_gradient_errs_by_1e_12_of_its_largest_entry(z):
+    exact = truth(symbolic.entropy_gradient, logits=z)
+    assert error_ratio(reference.entropy_gradient(z), exact, 1e-12 * max(abs(exact))) <= 1
+
+
+@most_policies
+def test_fisher_entries_have_relative_error_below_1e_12(z):
+    z = z[np.isfinite(z)][:17]
+    z = z / 2 if np.ptp(z) > 350 else z
+    exact = np.array([truth(symbolic.fisher(i + 1, j + 1), logits=z) for i, j in np.ndindex(z.size, z.size)])
+    assert error_ratio(reference.fisher(z).ravel(), exact, 1e-12 * abs(exact)) <= 1
+
+
+@most_policies
+def test_covariance_errs_by_2e_12_of_its_absolute_terms(z):
+    for name, x, y in quantities(z):
+        values = {"logits": z, "x": x, "y": y}
+        allowed = 2e-12 * scale(X - symbolic.E(X), Y - symbolic.E(Y), **values)
+        got = reference.covariance_over_actions(x, y, z)
+        assert error_ratio(got, truth(symbolic.Cov(X, Y), **values), allowed) <= 1, name
+
+
+@most_policies
+def test_predicted_changes_err_by_2e_12_of_their_absolute_terms(z):
+    for name, u in [*steps(z), *large_steps(z)]:
+        values = {"logits": z, "delta_logits": u}
+        first = truth(symbolic.first_order_entropy_change, **values)
+        second = truth(symbolic.second_order_entropy_change, **values)
+        got = reference.first_order_entropy_change(z, u), reference.second_order_entropy_change(z, u)
+        assert error_ratio(got[0], first, 2e-12 * first_order_terms(**values)) <= 1, name
+        assert error_ratio(got[1], second, 2e-12 * second_order_terms(**values)) <= 1, name
+
+
+@most_policies
+def test_exact_change_of_a_small_step_errs_by_1e_12_of_first_and_second_order(z):
+    for name, u in steps(z):
+        values = {"logits": z, "delta_logits": u}
+        exact = truth(symbolic.entropy_change, **values)
+        allowed = 1e-12 * second_order_terms(**values)
+        assert error_ratio(reference.entropy_change(z, u), exact, allowed) <= 1, name
+
+
+@most_policies
+def test_exact_change_of_a_large_step_errs_by_1e_12_of_both_entropies(z):
+    for name, u in large_steps(z):
+        values = {"logits": z, "delta_logits": u}
+        exact = truth(symbolic.entropy_change, **values)
+        both = truth(symbolic.entropy_change + 2 * symbolic.entropy, **values)
+        assert error_ratio(reference.entropy_change(z, u), exact, 1e-12 * both) <= 1, name
+
+
+@pytest.mark.parametrize("n", [2, 17, 1000])
+def test_exact_change_from_uniform_has_relative_error_below_1e_12(n):
+    z = np.zeros(n)
+    for name, u in steps(z):
+        exact = truth(symbolic.entropy_change, logits=z, delta_logits=u)
+        assert error_ratio(reference.entropy_change(z, u), exact, 1e-12 * abs(exact)) <= 1, name
+
+
+@most_policies
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_updates_err_by_1e_12_of_their_centred_rewards(offset, z):
+    rewards = offset + np.random.default_rng(5).standard_normal(z.size)
+    values = {"logits": z, "rewards": rewards, "step_size": 0.37}
+    reach = 0.37 * (abs(truth(symbolic.advantages, **values)) + scale(symbolic.advantages, **values))
+    natural = truth(symbolic.natural_gradient_delta_logits, **values)
+    vanilla = truth(symbolic.policy_gradient_delta_logits, **values)
+    pi = truth(symbolic.probs, logits=z)
+    assert error_ratio(reference.natural_gradient_delta_logits(z, rewards, 0.37), natural, 1e-12 * reach) <= 1
+    assert (
+        error_ratio(reference.policy_gradient_delta_logits(z, rewards, 0.37), vanilla, 1e-12 * pi * reach)
+        <= 1
+    )
+
+
+def large_policies():
+    n = 100_000
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal(n)
+    yield "noise", 3 * noise
+    yield "one against the rest", np.where(np.arange(n) == 7, 11.0, 1e-3 * noise) + 1e4
+    yield "gap 700, a third forbidden", np.where(np.arange(n) % 3 == 1, -np.inf, -700 * rng.random(n))
+
+
+@pytest.mark.parametrize("z", [pytest.param(z, id=name) for name, z in large_policies()])
+def test_one_hundred_thousand_actions(z):
+    u = np.random.default_rng(1).random(z.size)
+    values = {"logits": z, "delta_logits": u}
+    h, change = truth(symbolic.entropy, logits=z), truth(symbolic.entropy_change, **values)
+    gradient = truth(symbolic.entropy_gradient, logits=z)
+    step = scale(STEP, STEP, **values) ** mpmath.mpf(0.5)
+    assert error_ratio(reference.entropy(z), h, 1e-12 * h) <= 1
+    assert error_ratio(reference.entropy_gradient(z), gradient, 1e-12 * max(abs(gradient))) <= 1
+    assert step > 0
+    assert error_ratio(reference.entropy_change(z, u), change, 1e-12 * second_order_terms(**values)) <= 1
