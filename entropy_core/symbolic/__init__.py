@@ -1,31 +1,32 @@
 r"""SymPy layer: what is true, for every number of actions.
 
 Conventions. z are the logits, π = softmax(z), ℓ = log π, H = −E ℓ in nats; E, Var, Cov and κ are under π. A
-`Field` (`probs`, `log_probs`, `logits`, `delta_logits`, `rewards`, `advantages`, or your own) is a function of the
-action and is written without its argument; `field.at(i)` is its value at action i, any of 1..n.
+`Field` (`probs`, `log_probs`, `logits`, `delta_logits`, `rewards`, `advantages`, or your own) is a function
+of the action and is written without its argument; `field.at(i)` is its value at action i, any of 1..n.
 `Dt` is the derivative in a parameter t of the policy, Δz = dz/dt; `Grad` is the same in a coordinate of θ,
 `DBeta` in the inverse temperature, `Partial` in one logit. By default z(a, t) is any differentiable function
 (`any_path`); second and higher orders of the straight line z + tΔz need `along=straight_path`.
 
-    Derivation(Dt(entropy)).by(product_rule).by(score).by(score_has_mean_zero).to(-Cov(log_probs, delta_logits))
+    lemma = Derivation(Dt(entropy)).by(product_rule).by(score).by(score_has_mean_zero)
+    lemma.to(-Cov(log_probs, delta_logits), "definition of the covariance")
 
 Three checks stand behind every line, and a line that fails one raises `WrongLine`:
 
-1. for every n ≥ 1: both sides become sums over a symbolic n (`realise`), SymPy differentiates, and the difference
-   must have canonical form 0 (`canonical`, `is_zero`);
-2. exactly, for n = 2..6: both sides are evaluated from their definitions at random points of a finite field, with
-   derivatives by dual numbers; no code is shared with check 1;
+1. for every n ≥ 1: both sides become sums over a symbolic n (`realise`), SymPy differentiates, and the
+   difference must have canonical form 0 (`canonical`, `is_zero`);
+2. exactly, for n = 2..6: both sides are evaluated from their definitions at random points of a finite field,
+   with derivatives by dual numbers; no code is shared with check 1;
 3. to 50 digits, for n = 2..6: in mpmath, with difference quotients for derivatives.
 
-`evaluate` gives the same expressions a value to 50 digits at given logits: the oracle of the numeric layers. No
-numeric code is ever generated from symbols.
+`evaluate` gives the same expressions a value to 50 digits at given logits: the oracle of the numeric layers.
+No numeric code is ever generated from symbols.
 
 Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence and smoothness of what is
-differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked, for
-finite logits; −inf is covered by dropping the action.
+differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
+for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics` and `updates` carry the names of the numeric layers, and functions that return
-proved derivations (`dynamics.entropy_lemma()`).
+The subjects `softmax`, `dynamics` and `updates` carry the names of the numeric layers, and functions that
+return proved derivations (`dynamics.entropy_lemma()`).
 """
 
 from entropy_core.symbolic import dynamics, rules, softmax, updates

@@ -1,7 +1,8 @@
 r"""Certificates: goal = Σ multiplier × residual, so that the goal is 0 wherever the hypotheses hold.
 
-Where a result rests on equations that are not solved (Bellman, flow, normal equations), stating the multipliers
-proves it for any number of states and actions, without an inverse. Expressions here are sums, not point-free.
+Where a result rests on equations that are not solved (Bellman, flow, normal equations), stating the
+multipliers proves it for any number of states and actions, without an inverse. Expressions here are sums, not
+point-free.
 """
 
 from dataclasses import dataclass

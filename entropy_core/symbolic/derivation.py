@@ -1,9 +1,10 @@
 r"""Derivations: a chain of equal expressions in which every line is checked before the next may follow.
 
-    Derivation(Dt(entropy)).by(product_rule).by(score).by(score_has_mean_zero).to(-Cov(log_probs, delta_logits))
+    lemma = Derivation(Dt(entropy)).by(product_rule).by(score).by(score_has_mean_zero)
+    lemma.to(-Cov(log_probs, delta_logits), "definition of the covariance")
 
-A line comes either from a rule, which produces it, or from `to`, which states it. Either way it is accepted only
-if the general proof, the exact check and the 50-digit check all pass.
+A line comes either from a rule, which produces it, or from `to`, which states it. Either way it is accepted
+only if the general proof, the exact check and the 50-digit check all pass.
 """
 
 import re

@@ -1,7 +1,7 @@
 r"""How entropy changes, as symbols: its gradient, the lemma, the second order and the exact finite step.
 
-Same names as in `entropy_core.reference.dynamics`. `new_probs` prints π' and is softmax(z + Δz). The functions
-below return derivations: calling one proves it, line by line.
+Same names as in `entropy_core.reference.dynamics`. `new_probs` prints π' and is softmax(z + Δz). The
+functions below return derivations: calling one proves it, line by line.
 """
 
 from sympy import Rational
@@ -121,7 +121,10 @@ def entropy_lemma():
 
 
 def lemma_second_order():
-    """Curvature of entropy along z + tΔz. Formula: H'' = −Var Δz − κ(log π, Δz, Δz) = −E[(Δz − EΔz)²(1 + log π + H)]."""
+    """Curvature of entropy along z + tΔz.
+
+    Formula: H'' = −Var Δz − κ(log π, Δz, Δz) = −E[(Δz − E Δz)² (1 + log π + H)].
+    """
     product, means = E(log_probs * delta_logits), E(log_probs) * E(delta_logits)
     return (
         Derivation(Dt(Dt(entropy)), straight_path)
@@ -138,14 +141,17 @@ def lemma_second_order():
 
 
 def second_order_expansion():
-    """Taylor polynomial of entropy to second order along z + tΔz. Formula: H' + ½H'' = second_order_entropy_change."""
+    """Taylor terms of entropy along z + tΔz. Formula: H' + ½H'' = second_order_entropy_change."""
     return Derivation(Dt(entropy) + Rational(1, 2) * Dt(Dt(entropy)), straight_path).to(
         second_order_entropy_change, "the lemma and its second order"
     )
 
 
 def exact_entropy_change():
-    """Exact change of entropy in a finite step. Formula: ΔH = −Σ(π' − π) log π − KL(π'‖π) = −Cov(w, log π) − KL."""
+    """Exact change of entropy in a finite step.
+
+    Formula: ΔH = −Σ (π' − π) log π − KL(π'‖π) = −Cov(w, log π) − KL(π'‖π), w = π'/π.
+    """
     moved = Total((new_probs - probs) * log_probs)
     return (
         Derivation(entropy_change)

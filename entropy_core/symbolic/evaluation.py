@@ -1,7 +1,7 @@
 r"""The oracle for the numeric layers: point-free expressions at 50 significant digits.
 
-A gap of 700 between logits puts 304 zeros before the first digit of an entropy. The working precision therefore
-follows the gap, and every value is computed twice, the second time with twice the digits.
+A gap of 700 between logits puts 304 zeros before the first digit of an entropy. The working precision
+therefore follows the gap, and every value is computed twice, the second time with twice the digits.
 """
 
 from math import ceil, inf, isnan, log10
@@ -61,9 +61,9 @@ def evaluate(expression, values, digits=50):
         digits: significant digits that both precisions must share.
 
     Returns:
-        mpmath number, or for a field expression a list with one per action; for a tuple, a tuple. At forbidden actions the list
-        holds −inf for `log_probs` (and `new_log_probs`) and 0 for everything else. A value that is 0 at both
-        precisions to within rounding is returned as exactly 0.
+        mpmath number, or for a field expression a list with one per action; for a tuple, a tuple. At
+        forbidden actions the list holds −inf for `log_probs` (and `new_log_probs`) and 0 for everything else.
+        A value that is 0 at both precisions to within rounding is returned as exactly 0.
 
     Raises:
         ValueError: if logits are missing, NaN, +inf or all −inf, or a field has the wrong length.
@@ -73,8 +73,8 @@ def evaluate(expression, values, digits=50):
     Example:
         >>> from entropy_core.symbolic import dynamics, evaluate, logits, delta_logits
         >>> z, u = [0.0, -1.0, float("-inf")], [0.1, 0.0, 5.0]
-        >>> print(mpmath.nstr(evaluate(dynamics.first_order_entropy_change, {logits: z, delta_logits: u}), 20))
-        -0.019661193324148186345
+        >>> print(mpmath.nstr(evaluate(dynamics.first_order_entropy_change, {logits: z, delta_logits: u}),
+        20)) -0.019661193324148186345
     """
     several = isinstance(expression, (tuple, list))
     expressions = [sympify(e) for e in (expression if several else [expression])]
@@ -86,7 +86,7 @@ def evaluate(expression, values, digits=50):
         current = _at_precision(expressions, kept, precision)
         settled = [
             [_settle(*pair, digits, precision) for pair in zip(*lists, strict=True)]
-            for lists in zip(previous, current)
+            for lists in zip(previous, current, strict=True)
         ]
         if not any(None in entries for entries in settled):
             restored = tuple(_restore(e, entries, values[logits]) for e, entries in zip(expressions, settled))
@@ -130,7 +130,7 @@ def _number(value):
 
 
 def _working_digits(kept, digits):
-    """60 digits, half a digit per nat of gap and per half nat of Δz, and thrice the zeros of a small range."""
+    """60 digits, half a digit per nat of gap, one per nat of range Δz, thrice the zeros of a small range."""
     ranges = {key: float(max(v) - min(v)) for key, v in kept.items() if isinstance(v, list)}
     for key, size in ranges.items():
         if isnan(size) or size == inf:
@@ -152,7 +152,7 @@ def _along_the_line(kept, t):
         return kept
     if delta_logits not in kept:
         raise KeyError("a derivative along the path needs values for delta_logits")
-    return {**kept, logits: [z + t * u for z, u in zip(kept[logits], kept[delta_logits])]}
+    return {**kept, logits: [z + t * u for z, u in zip(kept[logits], kept[delta_logits], strict=True)]}
 
 
 def _settle(previous, current, digits, precision):

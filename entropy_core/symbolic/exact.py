@@ -1,8 +1,9 @@
 r"""Exact arithmetic for testing identities at random points (Schwartz and Zippel).
 
-A rational identity in e^z, log Z, Δz, … that holds at a random point of a field with 2⁶¹ − 1 elements is false with
-probability below 10⁻¹⁵. The exponential is k ↦ g^k, which turns sums into products as it should; the logarithm is
-a random function, for no law of it is used. Derivatives are those of dual numbers, nested as deep as needed.
+A rational identity in e^z, log Z, Δz, … that holds at a random point of a field with 2⁶¹ − 1 elements is
+false with probability below 10⁻¹⁵. The exponential is k ↦ g^k, which turns sums into products as it should;
+the logarithm is a random function, for no law of it is used. Derivatives are those of dual numbers, nested as
+deep as needed.
 """
 
 from itertools import count
@@ -14,7 +15,7 @@ PRIME = 2**61 - 1
 
 
 class Residue:
-    """An element of the field, and, while it is a polynomial in the random inputs, its residue as an exponent.
+    """An element of the field; also its residue as an exponent, while it is a polynomial in the inputs.
 
     Args:
         value: modulo the prime.

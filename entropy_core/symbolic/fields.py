@@ -1,4 +1,4 @@
-r"""The standard fields and numbers, under the names that the numeric layers use, and the paths logits move on.
+r"""The standard fields and numbers, named as in the numeric layers, and the paths that logits move on.
 
 E, Var, Cov and κ are under π = softmax(z). Entropies are in nats.
 """
@@ -61,7 +61,7 @@ temperature_path = Path("temperature_path", "the logits are βz with z fixed, an
 
 
 def velocity(derivative):
-    """How the derivative of the logits is written: Δz for `Dt`, ∇_θ z for `Grad`, z for `DBeta`, e_j for ∂/∂z_j."""
+    """How the derivative of the logits is written: Δz, ∇_θ z, z under `DBeta`, e_j under ∂/∂z_j."""
     if isinstance(derivative, Partial):
         return Indicator(derivative.args[1].args[1])
     if isinstance(derivative, Grad):

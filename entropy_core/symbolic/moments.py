@@ -1,6 +1,7 @@
 r"""Moment form: every aggregate as a polynomial in expectations of products of fields.
 
-In this form SymPy can compare coefficients, so that the coefficients of a target line are solved for, not typed.
+In this form SymPy can compare coefficients, so that the coefficients of a target line are solved for, not
+typed.
 """
 
 from math import factorial

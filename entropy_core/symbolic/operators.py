@@ -1,9 +1,10 @@
 r"""Point-free operators: what an expectation or a derivative makes of functions of the action.
 
 A `Field` is a real function of the action; products of fields are pointwise. An aggregate (`E`, `Cov`, `Var`,
-`Kappa`, `Total`) turns fields into a number. `Dt`, `Grad`, `DBeta` are unevaluated derivatives along a path of
-logits, `Partial` is the one in a single logit, `field.at(i)` is the value at one action. Nothing here computes:
-`realisation` maps these objects to sums over n actions, `walk` maps them to numbers, each in its own way.
+`Kappa`, `Total`) turns fields into a number. `Dt`, `Grad`, `DBeta` are unevaluated derivatives along a path
+of logits, `Partial` is the one in a single logit, `field.at(i)` is the value at one action. Nothing here
+computes: `realisation` maps these objects to sums over n actions, `walk` maps them to numbers, each in its
+own way.
 """
 
 from sympy import Expr, KroneckerDelta, S, Symbol, Tuple, sympify
@@ -157,7 +158,7 @@ class Kappa(Aggregate):
 
 
 class Total(Aggregate):
-    """Plain, unweighted sum. Formula: `Total(f)` = Σ_a f_a; `Total(expr, i)` sums an index expression over i."""
+    """Plain sum. Formula: `Total(f)` = Σ_a f_a; `Total(expr, i)` sums an index expression over i."""
 
     precedence = PRECEDENCE["Mul"] - 1
 
@@ -244,7 +245,7 @@ class Partial(PointFree):
 
 
 def is_field(expression):
-    """Whether an expression still varies with the action, that is, whether an expectation of it means something."""
+    """Whether an expression still varies with the action, so that an expectation of it means something."""
     expression = sympify(expression)
     if isinstance(expression, (Field, Indicator)):
         return True

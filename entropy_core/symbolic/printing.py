@@ -1,4 +1,4 @@
-r"""LaTeX in the order a reader expects: positive terms first, numbers last; π to the left, log π to the right.
+r"""LaTeX in the order a reader expects: positive terms first, numbers last; π left, log π right.
 
 SymPy's own printer would write \log\pi \left(\Delta z - …\right), which reads as a logarithm of a product.
 """
@@ -62,7 +62,7 @@ def _divides(factor):
 
 
 def _factor_key(factor):
-    """Scalars, π, other fields, numbers; then brackets, log π (it would seem to swallow them), derivatives, Σ."""
+    """Scalars, π, other fields, numbers; brackets; log π (it seems to swallow brackets); derivatives; Σ."""
     base = factor.as_base_exp()[0]
     named = base.args[0] if isinstance(base, At) else base
     if isinstance(named, Named):

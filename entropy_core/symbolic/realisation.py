@@ -1,7 +1,7 @@
 r"""From point-free expressions to sums over a symbolic number of actions n.
 
-E f becomes Σ_a π_a f_a with π_a = e^{z_a}/Z, log π_a becomes z_a − log Z, `Dt` and `Partial` become SymPy's own
-derivative of the sum. What z is depends on the `Path`.
+E f becomes Σ_a π_a f_a with π_a = e^{z_a}/Z, log π_a becomes z_a − log Z, `Dt` and `Partial` become SymPy's
+own derivative of the sum. What z is depends on the `Path`.
 """
 
 from math import factorial
@@ -55,13 +55,14 @@ def realise(expression, path=any_path, action=None):
         action: index at which a field expression is taken; required if it is one.
 
     Raises:
-        ValueError: if a field stands outside an aggregate and no action is given, or if the derivative does not
+        ValueError: if a field stands outside an aggregate and no action is given, or if the derivative does
+        not
             fit the path.
     """
     expression = sympify(expression)
     if action is None and is_field(expression):
         raise ValueError(
-            f"{expression} differs from action to action: put it into E, Cov, Var, Kappa or Total, or use .at(i)"
+            f"{expression} differs from action to action: put it into an aggregate such as E, or take .at(i)"
         )
     return _Realiser(path, expression.has(Partial))(expression, action)
 
@@ -84,7 +85,7 @@ class _Realiser:
             return _z[a] + _parameter * _change[a]
         if self.path == temperature_path:
             return inverse_temperature * _z[a]
-        # SymPy differentiates in z[j] but not in a function value z(j, t); generic motion is then added to z[j].
+        # SymPy differentiates in z[j], not in a function value z(j, t): generic motion is then added to z[j].
         return _z[a] + _motion(a, _parameter) if self.partial else _motion(a, _parameter)
 
     def partition(self):

@@ -1,12 +1,12 @@
 r"""Rules by which SymPy produces the next line of a derivation.
 
-A rule has a name, a reason that is printed beside the line, and a rewriting. It need not be trusted: whatever it
-produces is checked three ways by `Derivation`. All rules serve `Dt`, `Grad`, `DBeta` and, where it makes sense,
-`Partial`.
+A rule has a name, a reason that is printed beside the line, and a rewriting. It need not be trusted: whatever
+it produces is checked three ways by `Derivation`. All rules serve `Dt`, `Grad`, `DBeta` and, where it makes
+sense, `Partial`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from sympy import Add, KroneckerDelta, Mul, Pow, S, exp, expand, factor_terms, log
 
@@ -154,7 +154,7 @@ def _differentiate(operator, e):
 
 
 def _velocity_of(operator, e):
-    """d of a single object: the velocity if it is the logits, else left unevaluated."""
+    """D of a single object: the velocity if it is the logits, else left unevaluated."""
     if e == logits:
         return velocity(operator)
     return _derivative(operator, e)
@@ -199,7 +199,7 @@ def _field_and_index(e):
 
 
 def _score_of(e):
-    """d log π = velocity − E velocity, and dπ = π d log π; for one logit, e_j − π_j."""
+    """D log π = velocity − E velocity, and dπ = π d log π; for one logit, e_j − π_j."""
     field, i = _field_and_index(e)
     if isinstance(e, Partial):
         j = e.args[1].args[1]
@@ -269,7 +269,7 @@ as_sum = Rule(
 
 
 def _leibniz(operator, e):
-    """d of a polynomial in fields and expectations: d E f = Cov(f, velocity) + E[d f]."""
+    """D of a polynomial in fields and expectations: d E f = Cov(f, velocity) + E[d f]."""
     if isinstance(e, E):
         inner = E(_leibniz(operator, e.args[0]))
         return Cov(e.args[0], velocity(operator)) + (inner if moment_form(inner) != 0 else S.Zero)

@@ -1,11 +1,11 @@
 r"""Canonical form of finite sums over a symbolic number of actions.
 
-SymPy differentiates, but it cannot see that Σ_a f_a − Σ_b f_b is 0. `canonical` adds the four facts about finite
-sums that this needs and no others: linearity, constants out, bound indices renamed, Kronecker deltas contracted.
-`is_zero` then asks whether the canonical form is the zero rational function of its atoms.
+SymPy differentiates, but it cannot see that Σ_a f_a − Σ_b f_b is 0. `canonical` adds the four facts about
+finite sums that this needs and no others: linearity, constants out, bound indices renamed, Kronecker deltas
+contracted. `is_zero` then asks whether the canonical form is the zero rational function of its atoms.
 
-Sound for every n ≥ 1: what it accepts is an identity, given that free indices lie in 1..n. Incomplete: it knows no
-law of the logarithm, so log π is to be written z − log Z (which `realisation` does).
+Sound for every n ≥ 1: what it accepts is an identity, given that free indices lie in 1..n. Incomplete: it
+knows no law of the logarithm, so log π is to be written z − log Z (which `realisation` does).
 Sums run from 1 to a symbol; several index sets (actions, parameters, states) may occur together.
 """
 
@@ -101,7 +101,7 @@ def _size(limits):
 
 
 def _sum_of_monomial(term, sizes):
-    """Σ of one product: merge inner sums that share an index, contract deltas, split into independent sums."""
+    """Σ of one product: merge inner sums that share an index, contract deltas, split what is independent."""
     factors, sizes = _merge_inner_sums(term, sizes)
     factors, sizes = _contract_deltas(Mul(*factors), sizes)
     product = S.One
@@ -111,7 +111,7 @@ def _sum_of_monomial(term, sizes):
 
 
 def _merge_inner_sums(term, sizes):
-    """Σ_a f_a Σ_b g_ab becomes Σ_a,b f_a g_ab; a sum in a denominator stays, as a factor that depends on a."""
+    """Σ_a f_a Σ_b g_ab becomes Σ_a,b f_a g_ab; a sum in a denominator stays, a factor that depends on a."""
     factors, merged = [], dict(sizes)
     for factor in Mul.make_args(term):
         base, exponent = factor.as_base_exp()
@@ -150,7 +150,7 @@ def _components(factors, sizes):
         used = factor.free_symbols & set(sizes)
         touched = [g for g in groups if g[0] & used] or groups[:1]
         kept = [g for g in groups if all(g is not t for t in touched)]
-        joined = (frozenset().union(*[g[0] for g in touched]), sum([g[1] for g in touched], []) + [factor])
+        joined = (frozenset().union(*[g[0] for g in touched]), sum((g[1] for g in touched), []) + [factor])
         groups = kept + [joined] if used else [joined] + kept
     return groups
 

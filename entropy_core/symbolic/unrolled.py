@@ -1,7 +1,7 @@
 r"""Sums written out: the value of an expression in sums, for given sizes of its index sets, by plain loops.
 
-Shares no code with the canonicaliser. Inputs (indexed symbols, function values and their derivatives, symbols) get
-a value when they are first met and keep it.
+Shares no code with the canonicaliser. Inputs (indexed symbols, function values and their derivatives,
+symbols) get a value when they are first met and keep it.
 """
 
 from sympy import Add, Derivative, Indexed, Integer, KroneckerDelta, Mul, Pow, Rational, Sum, Symbol, exp, log

@@ -3,8 +3,8 @@ r"""Three checks of one equality between point-free expressions.
 1. general: the canonicaliser reduces the difference of the two sums to 0, for every number of actions n.
 2. exact: at random points of a finite field the two sides agree for n = 2..6; definitions and derivatives are
    evaluated by `walk`, which shares no code with the canonicaliser.
-3. numeric: at random real points the two sides agree to 50 digits in mpmath for n = 2..6; derivatives here are
-   difference quotients of the definitions.
+3. numeric: at random real points the two sides agree to 50 digits in mpmath for n = 2..6; derivatives here
+   are difference quotients of the definitions.
 
 An index in the equality is tried at one action of every pattern of coincidence (i = j, i ≠ j, …).
 """
@@ -112,15 +112,20 @@ def _agree_exactly(left, right, path, size):
 def _disagreement(left, right, path, size):
     """Both sides at a point where they differ by more than 10^-50 of their size, in words; empty if none."""
     for assignment in _assignments(left - right, size):
-        random = Random(f"numeric {size}")
         with mpmath.workdps(DIGITS + 20):
-            law = _law(path, left - right, size, lambda: mpmath.mpf(random.randint(-1500, 1500)) / 1000)
+            law = _law(path, left - right, size, _real_inputs(f"numeric {size}"))
             walk = Walk(MpmathArithmetic, law, indices=assignment)
             sides = [_as_list(walk(side), size) for side in (left, right)]
             for a, b in zip(*sides, strict=True):
                 if abs(a - b) > mpmath.mpf(10) ** (-DIGITS) * max(1, abs(a), abs(b)):
                     return _in_words(law(0), assignment, a, b)
     return ""
+
+
+def _real_inputs(seed):
+    """A source of random reals in [−1.5, 1.5]."""
+    random = Random(seed)
+    return lambda: mpmath.mpf(random.randint(-1500, 1500)) / 1000
 
 
 def _law(path, expression, size, draw):
@@ -146,7 +151,7 @@ def _law(path, expression, size, draw):
 
 
 def _primitives(expression):
-    """Fields and numbers without a definition that an expression rests on; softmax gives probs and log_probs."""
+    """Fields and numbers that need a value: those without a definition, probs and log_probs excepted."""
     found = set()
     for symbol in expression.atoms(Named):
         if symbol.definition is not None:

@@ -1,8 +1,8 @@
 r"""Numbers from point-free expressions, in any arithmetic.
 
-This walk reads the definitions (E f = Σ π f, log π = z − log Z, …) a second time, on its own: it shares no code
-with `realisation` and the canonicaliser of `sums`, and its derivatives are not SymPy's. `evaluation` runs it in
-mpmath, `verification` also in a finite field.
+This walk reads the definitions (E f = Σ π f, log π = z − log Z, …) a second time, on its own: it shares no
+code with `realisation` and the canonicaliser of `sums`, and its derivatives are not SymPy's. `evaluation`
+runs it in mpmath, `verification` also in a finite field.
 """
 
 from math import factorial
