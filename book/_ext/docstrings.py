@@ -1,8 +1,8 @@
 """Docstrings are written for the editor and read on the page; here they find the form of the page.
 
-``Source: claim `entropy-lemma`; [cui2025entropy, Lemma 1]`` becomes a section with links to the claim's box and
-to the bibliography, so no docstring can name a claim or a key that the book does not have. A bar means an
-absolute value, which reStructuredText would read as a substitution.
+``Source: claim `entropy-lemma`; [cui2025entropy, Lemma 1]`` becomes a section with links to the claim and the
+bibliography, so no docstring can name a claim or a key that the book does not have. A bar means an absolute
+value, which reStructuredText would read as a substitution.
 """
 
 import re
