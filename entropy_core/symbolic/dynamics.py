@@ -124,6 +124,9 @@ def lemma_second_order():
     """Curvature of entropy along z + tΔz.
 
     Formula: H'' = −Var Δz − κ(log π, Δz, Δz) = −E[(Δz − E Δz)² (1 + log π + H)].
+
+    Returns:
+        the proved derivation.
     """
     product, means = E(log_probs * delta_logits), E(log_probs) * E(delta_logits)
     return (
@@ -151,6 +154,9 @@ def exact_entropy_change():
     """Exact change of entropy in a finite step.
 
     Formula: ΔH = −Σ (π' − π) log π − KL(π'‖π) = −Cov(w, log π) − KL(π'‖π), w = π'/π.
+
+    Returns:
+        the proved derivation.
     """
     moved = Total((new_probs - probs) * log_probs)
     return (

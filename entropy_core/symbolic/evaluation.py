@@ -73,8 +73,9 @@ def evaluate(expression, values, digits=50):
     Example:
         >>> from entropy_core.symbolic import dynamics, evaluate, logits, delta_logits
         >>> z, u = [0.0, -1.0, float("-inf")], [0.1, 0.0, 5.0]
-        >>> print(mpmath.nstr(evaluate(dynamics.first_order_entropy_change, {logits: z, delta_logits: u}),
-        20)) -0.019661193324148186345
+        >>> change = evaluate(dynamics.first_order_entropy_change, {logits: z, delta_logits: u})
+        >>> print(mpmath.nstr(change, 20))
+        -0.019661193324148186345
     """
     several = isinstance(expression, (tuple, list))
     expressions = [sympify(e) for e in (expression if several else [expression])]
