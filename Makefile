@@ -63,6 +63,7 @@ execute: $(READY)  ## run the chapters again and store their outputs [NOTEBOOKS=
 	$(PY) -m book._tools.execute $(NOTEBOOKS)
 
 browser: book  ## look at every page in headless Chromium (says how to install what is missing)
+	@command -v node >/dev/null || { echo 'Node.js is missing. Debian and Ubuntu: apt-get install nodejs npm'; exit 1; }
 	node book/_tools/browser.mjs --html $(HTML)
 
 clean:  ## remove what was built, keep .venv
