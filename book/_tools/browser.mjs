@@ -157,6 +157,7 @@ async function screenshot(page, { screenshots, html }, path, kind) {
 // ------------------------------------------------------------------------------------------------- the book
 
 function builtPages(html) {
+  if (!existsSync(html)) return [];
   return readdirSync(html, { recursive: true })
     .map((name) => join(html, name))
     .filter((path) => path.endsWith('.html') && !path.includes('_static') && !/http-equiv="refresh"/i.test(readFileSync(path, 'utf8').slice(0, 2000)))
