@@ -20,8 +20,8 @@ OUTWARD = 1e-12
 def remainder_bounds(actions, step_range):
     """Return the tightest known (lower, upper) on R, rounded outward; both 0 for one action.
 
-    The linear bound serves large steps: R = ΔH + Cov and |Cov| ≤ D W_n, while |ΔH| ≤ log n, since entropies lie
-    between 0 and log n, and |ΔH| = |∫₀¹ Cov_t(ℓ_t, Δz) dt| ≤ D W_n.
+    The linear bound serves large steps: R = ΔH + Cov and |Cov| ≤ D W_n, while |ΔH| ≤ log n, since entropies
+    lie between 0 and log n, and |ΔH| = |∫₀¹ Cov_t(ℓ_t, Δz) dt| ≤ D W_n.
     """
     n = np.maximum(actions, 2).astype(np.float64)
     covariance = step_range * covariance_limit(n)

@@ -1,7 +1,7 @@
 """How a step of the logits changes the entropy of one state: exactly, to first and second order, in bounds.
 
 Along π_t ∝ π e^{tΔz} the entropy obeys H' = −Cov_t(log π_t, Δz) and
-H'' = −E_t[(1 + log π_t + H_t)(Δz − E_t Δz)²]. Each function here reads one of these at t = 0, or integrates it.
+H'' = −E_t[(1 + log π_t + H_t)(Δz − E_t Δz)²]. Each function reads one of these at t = 0, or integrates it.
 Since log π + H = z − E z, the logits themselves stand in for log π in every covariance.
 """
 
@@ -69,8 +69,8 @@ def first_order_entropy_change(
             cancels.
 
     Returns:
-        Predicted ΔH in nats, one value per broadcast row; negative where the step favours likely actions; 0 at
-        the uniform policy.
+        Predicted ΔH in nats, one value per broadcast row; negative where the step favours likely actions; 0
+        at the uniform policy.
 
     Raises:
         TypeError: an argument is not an array of real numbers that float64 holds.

@@ -1,7 +1,7 @@
 """The softmax policy of one state: its probabilities, entropy and second moments, in float64.
 
-A policy is given by logits z, actions on the last axis; a logit of -inf forbids its action. Everything here is
-unchanged when a constant is added to z.
+A policy is given by logits z, actions on the last axis; a logit of −inf forbids its action. Everything here
+is unchanged when a constant is added to z.
 """
 
 import numpy as np
@@ -100,7 +100,7 @@ def entropy(logits: Real[np.ndarray, "*batch actions"]) -> Float[np.ndarray | np
         most likely action; exactly 0 for one allowed action. Held for 1 to 1e5 actions, gaps up to 700 and
         offsets of ±1e4 by tests/agreement/test_reference_oracle.py.
 
-    Source: claim `temperature-flow`, chapter softmax-geometry; [cover2006elements, section 2.1].
+    Source: claim `temperature-flow`, chapter softmax-geometry; [cover2006elements].
 
     Example:
         >>> entropy(np.zeros((2, 4))).round(4)
@@ -170,8 +170,8 @@ def covariance_over_actions(
         ValueError: logits are not a policy, x or y is not finite at an allowed action, or shapes do not fit.
 
     Numerics:
-        Error ≤ 2e-12 × Σπ|x − E x||y − E y|, whatever the offsets of x, y and z and with rare outliers; exactly
-        0 where x or y is constant. Held by tests/agreement/test_reference_oracle.py.
+        Error ≤ 2e-12 × Σπ|x − E x||y − E y|, whatever the offsets of x, y and z and with rare outliers;
+        exactly 0 where x or y is constant. Held by tests/agreement/test_reference_oracle.py.
 
     Source: claim `entropy-gradient-covariance`, chapter entropy-covariance-identity.
 
@@ -195,8 +195,8 @@ def fisher(logits: Real[np.ndarray, "*batch actions"]) -> Float[np.ndarray, "*ba
         logits: z, in nats; −inf forbids an action; a common constant cancels.
 
     Returns:
-        F of shape [..., n, n] in nats⁻², symmetric, positive semidefinite, rows summing to 0; rows and columns
-        of forbidden actions are 0.
+        F of shape [..., n, n] in nats⁻², symmetric, positive semidefinite, rows summing to 0; rows and
+        columns of forbidden actions are 0.
 
     Raises:
         TypeError: logits are not real numbers that float64 holds.

@@ -1,7 +1,7 @@
 """Steps of the logits of one state: vanilla and natural policy gradient, exact gradients, one state.
 
-The expected reward is J = E r; its gradient in the logits is π (r − E r), its natural gradient r − E r up to a
-constant, which no softmax sees.
+The expected reward is J = E r; its gradient in the logits is π (r − E r), its natural gradient r − E r up to
+a constant, which no softmax sees.
 """
 
 import numpy as np
@@ -33,8 +33,8 @@ def policy_gradient_delta_logits(
 
     Raises:
         TypeError: an argument is not real numbers that float64 holds.
-        ValueError: logits are not a policy, rewards are not finite at an allowed action, shapes do not fit, or
-            step_size is not one finite number.
+        ValueError: logits are not a policy, rewards are not finite at an allowed action, shapes do not fit,
+            or step_size is not one finite number.
 
     Numerics:
         Error ≤ 1e-12 × |η| π_a (|r_a − E r| + E|r − E r|), whatever the offset of the rewards. Held by
@@ -68,13 +68,13 @@ def natural_gradient_delta_logits(
         step_size: η, a finite number, in nats per unit of reward.
 
     Returns:
-        Δz in nats, one row per broadcast row, with E Δz = 0 (the natural gradient is fixed up to a constant; this
-        one is η times the advantage); 0 at forbidden actions.
+        Δz in nats, one row per broadcast row, with E Δz = 0 (the natural gradient is fixed up to a constant;
+        this one is η times the advantage); 0 at forbidden actions.
 
     Raises:
         TypeError: an argument is not real numbers that float64 holds.
-        ValueError: logits are not a policy, rewards are not finite at an allowed action, shapes do not fit, or
-            step_size is not one finite number.
+        ValueError: logits are not a policy, rewards are not finite at an allowed action, shapes do not fit,
+            or step_size is not one finite number.
 
     Numerics:
         Error ≤ 1e-12 × |η| (|r_a − E r| + E|r − E r|), whatever the offset of the rewards. Held by

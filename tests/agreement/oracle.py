@@ -1,7 +1,7 @@
 """The truth for numerical layers: the symbolic result in mpmath, and how far a number is from it.
 
-Nothing here states a formula of the subject. `truth` evaluates an expression of `entropy_core.symbolic`; the size
-that an error is measured against, Σ π|…|, is put together from such values.
+Nothing here states a formula of the subject. `truth` evaluates an expression of `entropy_core.symbolic`; the
+size that an error is measured against, Σ π|…|, is put together from such values.
 """
 
 from functools import lru_cache

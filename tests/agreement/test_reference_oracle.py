@@ -1,4 +1,4 @@
-"""The reference layer against the symbolic result at 40 digits, with the accuracy that each docstring promises."""
+"""The reference layer against the symbolic result at 40 digits, to the accuracy that each docstring promises."""
 
 import mpmath
 import numpy as np

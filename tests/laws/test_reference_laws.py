@@ -1,4 +1,4 @@
-"""Laws that the reference layer obeys whatever the numbers: symmetries, gauges, inequalities, proved bounds."""
+"""Laws that the reference layer obeys whatever the numbers: symmetries, gauges, inequalities, bounds."""
 
 import mpmath
 import numpy as np
@@ -170,7 +170,7 @@ def test_first_order_is_what_the_second_order_and_the_exact_change_approach():
 
 
 def scaled_remainders(n, count, seed):
-    """Return R, D for policies and steps of the shapes in which the bounds are nearly met, and for random ones."""
+    """Return policies, steps and R: random ones, and of the shapes in which the bounds are nearly met."""
     rng = np.random.default_rng(seed)
     z = rng.standard_normal((count, n)) * rng.choice([0.1, 1, 4, 10], (count, 1))
     few = np.arange(n) < rng.integers(1, n, (count, 1))  # a group of k equal actions apart from the others

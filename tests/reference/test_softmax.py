@@ -1,4 +1,4 @@
-"""Exact values of the softmax module, and the shapes that its annotations promise (the tests enforce those)."""
+"""Exact values of the softmax module, and the shapes that its annotations promise (all tests enforce them)."""
 
 import numpy as np
 import pytest
