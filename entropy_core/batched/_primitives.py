@@ -35,23 +35,19 @@ class Row(NamedTuple):
     gaps: torch.Tensor
     forbidden: torch.Tensor
     mode: torch.Tensor
-    weights: torch.Tensor
     rest: torch.Tensor
-
-    @property
-    def probs(self):
-        """π = e^gap / (1 + rest)."""
-        return self.weights / (1 + self.rest)
+    probs: torch.Tensor
 
 
 def read(z):
-    """Read a row: gaps z − max z (0 where forbidden), weights e^gap, and their sum without the mode's."""
+    """Read a row: gaps z − max z (0 where forbidden), rest = Σ e^gap without the mode, π = e^gap / (1 + rest)."""
     peak, mode = z.max(dim=-1, keepdim=True)
     peak = torch.where(peak.isfinite(), peak, torch.nan)
     forbidden = (z == -torch.inf) & ~peak.isnan()
     weights = torch.exp(z - peak)
     gaps = (z - peak).masked_fill(forbidden, 0.0)
-    return Row(gaps, forbidden, mode, weights, _total_without(mode, weights))
+    rest = _total_without(mode, weights)
+    return Row(gaps, forbidden, mode, rest, weights / (1 + rest))
 
 
 def _total_without(mode, values):

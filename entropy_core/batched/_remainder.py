@@ -20,7 +20,7 @@ import torch
 __all__: list[str] = []
 
 EXCESS = math.sqrt(3) / 18
-RISE = 0.08024756189864152
+RISE = 0.08024756189865684
 NEWTON_STEPS = 5
 
 
