@@ -67,7 +67,7 @@ class TestRun:
         """The values that a notebook glued in this run, as plain text."""
         cases = (c for c in self.cases if c.file == notebook)
         pairs = (p for c in cases for p in c.properties if p[0].startswith("glue:"))
-        return {name.removeprefix("glue:"): value for name, value in pairs}
+        return {name.removeprefix("glue:"): value.strip("'") for name, value in pairs}  # a string has quotes
 
 
 def read(path: Path) -> TestRun:

@@ -57,7 +57,10 @@ def cells(*ids, failing=None):
     file = "book/chapter.ipynb"
     return [
         case(
-            file, f"Cell {k}", "<failure/>" if name == failing else "", {"cell": name, "glue:error": "3e-16"}
+            file,
+            f"Cell {k}",
+            "<failure/>" if name == failing else "",
+            {"cell": name, "glue:error": "'3e-16'"},
         )
         for k, name in enumerate(ids)
     ]
@@ -268,7 +271,7 @@ def test_cell_decides_with_its_glued_number_and_a_later_failure_does_not_count(b
     )
     warnings, out = build(chapter, cells("setup", "decides", "later", failing="later"))
     assert warnings == []
-    assert "error = 3e-16" in text_of(out / "book" / "chapter.html")
+    assert "error = 3e-16;" in text_of(out / "book" / "chapter.html")
 
 
 def test_unnumbered_theorem_needs_no_claim(build):
