@@ -261,6 +261,39 @@ def covariance_signs(
     )
 
 
+def sign_errors_against_step(
+    step_sizes: Sequence[float], rises_that_fell: Sequence[float], falls_that_rose: Sequence[float]
+) -> ThemedFigure:
+    """How often the first order promises the wrong sign, over the size of the step.
+
+    Args:
+        step_sizes: standard deviation of Δz under the policy, in logits.
+        rises_that_fell: share of all steps, 0 to 1, that were promised a rise of entropy and lowered it.
+        falls_that_rose: share of all steps, 0 to 1, that were promised a fall of entropy and raised it.
+
+    Returns:
+        One panel, step size on a logarithmic axis.
+    """
+    step_sizes, fell, rose = (np.asarray(v, float) for v in (step_sizes, rises_that_fell, falls_that_rose))
+    with _axes(6.4, 3.4) as (figure, (axes,)):
+        axes.semilogx(step_sizes, 100 * fell, "o-", color=MEASUREMENT, linewidth=1)
+        axes.semilogx(step_sizes, 100 * rose, "o--", color=MEASUREMENT, linewidth=1, markerfacecolor="none")
+        _beside(
+            axes, step_sizes[-3], 100 * fell[-3], "promised a rise, fell", MEASUREMENT, (-8, 6), ha="right"
+        )
+        _beside(
+            axes, step_sizes[-3], 100 * rose[-3], "promised a fall, rose", MEASUREMENT, (-8, 8), ha="right"
+        )
+        axes.set_xlabel("standard deviation of Δz under the policy  (logits)")
+        axes.set_ylabel("share of steps  (%)")
+    return ThemedFigure(
+        figure,
+        f"Share of steps with the wrong promised sign, for step sizes from {step_sizes[0]:.2g} to {step_sizes[-1]:.2g}. "
+        f"Promised rises that fell: from {fell[0]:.1%} to {fell[-1]:.1%}. "
+        f"Promised falls that rose: from {rose[0]:.1%} to {rose[-1]:.1%}, at most {rose.max():.1%}.",
+    )
+
+
 @contextmanager
 def _axes(width: float, height: float, columns: int = 1):
     with mpl.rc_context(STYLE):
