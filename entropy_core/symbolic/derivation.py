@@ -97,6 +97,9 @@ class Derivation:
     def by(self, rule):
         """Return the derivation with the line that a rule produces.
 
+        Args:
+            rule: a `Rule`; its reason is printed beside the line.
+
         Raises:
             ValueError: if the rule changes nothing here.
             WrongLine: if what it produces is not equal.

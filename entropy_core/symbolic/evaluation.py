@@ -90,7 +90,9 @@ def evaluate(expression, values, digits=50):
             for lists in zip(previous, current, strict=True)
         ]
         if not any(None in entries for entries in settled):
-            restored = tuple(_restore(e, entries, values[logits]) for e, entries in zip(expressions, settled))
+            restored = tuple(
+                _restore(e, entries, values[logits]) for e, entries in zip(expressions, settled, strict=True)
+            )
             return restored if several else restored[0]
         previous = current
     raise ArithmeticError(f"{expression} did not settle to {digits} digits at {precision} working digits")

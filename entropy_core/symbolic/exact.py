@@ -9,7 +9,7 @@ deep as needed.
 from itertools import count
 from random import Random
 
-__all__ = ["ExactArithmetic", "PRIME"]
+__all__ = ["PRIME", "Dual", "ExactArithmetic", "Residue"]
 
 PRIME = 2**61 - 1
 

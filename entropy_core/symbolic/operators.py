@@ -23,6 +23,7 @@ __all__ = [
     "Kappa",
     "Named",
     "Partial",
+    "PointFree",
     "Quantity",
     "Scalar",
     "Total",
@@ -257,5 +258,12 @@ def is_field(expression):
 
 
 def action_index(name):
-    """Return an index that runs over the actions 1..n."""
+    """Return an index that runs over the actions 1..n.
+
+    Args:
+        name: how it prints.
+
+    Returns:
+        a positive integer symbol.
+    """
     return Symbol(name, integer=True, positive=True)

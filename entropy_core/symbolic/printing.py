@@ -19,7 +19,14 @@ __all__ = ["latex"]
 
 
 def latex(expression):
-    """Return the LaTeX of a point-free expression; the same in every process."""
+    """Return the LaTeX of a point-free expression.
+
+    Args:
+        expression: point-free expression.
+
+    Returns:
+        LaTeX without delimiters; the same in every process.
+    """
     return _Printer().doprint(sympify(expression))
 
 

@@ -1,39 +1,29 @@
 r"""Rules by which SymPy produces the next line of a derivation.
 
 A rule has a name, a reason that is printed beside the line, and a rewriting. It need not be trusted: whatever
-it produces is checked three ways by `Derivation`. All rules serve `Dt`, `Grad`, `DBeta` and, where it makes
-sense, `Partial`.
+it produces is checked three ways by `Derivation`. The rules of differentiation serve `Dt`, `Grad`, `DBeta`
+and `Partial` alike.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sympy import Add, KroneckerDelta, Mul, Pow, S, exp, expand, factor_terms, log
+from sympy import Add, KroneckerDelta, Mul, S, exp, expand, log
 
-from entropy_core.symbolic.fields import (
-    delta_logits,
-    log_probs,
-    logits,
-    probs,
-    rewards,
-    velocity,
+from entropy_core.symbolic.differentiation import (
+    derives,
+    differentiate,
+    everywhere,
+    field_and_index,
+    leibniz,
+    log_trick,
+    of_log_probs,
+    score_of,
+    through_log,
 )
+from entropy_core.symbolic.fields import log_probs, logits, probs, velocity
 from entropy_core.symbolic.moments import combine, moment_form
-from entropy_core.symbolic.operators import (
-    Aggregate,
-    At,
-    Cov,
-    Dt,
-    E,
-    Field,
-    Indicator,
-    Named,
-    Partial,
-    Quantity,
-    Scalar,
-    Total,
-    is_field,
-)
+from entropy_core.symbolic.operators import At, Dt, E, Field, Indicator, Partial, Total, is_field
 from entropy_core.symbolic.printing import latex
 
 __all__ = [
@@ -81,8 +71,8 @@ class Rule:
         found = sorted(expression.atoms(Dt, Partial), key=str)
         if not found:
             return self.reason.replace("@", r"\nabla ")
-        symbol, velocity = _spelling(found[0])
-        return self.reason.replace("@z", velocity).replace("@", symbol + " ")
+        symbol, moved = _spelling(found[0])
+        return self.reason.replace("@z", moved).replace("@", symbol + " ")
 
 
 def _spelling(operator):
@@ -94,130 +84,35 @@ def _spelling(operator):
     return symbol, latex(velocity(operator))
 
 
-def _everywhere(matches, replacement):
-    """Rewrite every matching node, innermost first; a derivative of a constant is left alone."""
-
-    def rewrite(e):
-        if e.args:
-            args = [rewrite(arg) for arg in e.args]
-            e = e.func(*args) if tuple(args) != e.args else e
-        return replacement(e) if matches(e) else e
-
-    return rewrite
-
-
-def _derives(e):
-    return isinstance(e, (Dt, Partial))
-
-
-def _derivative(operator, inner):
-    """The same derivative of something else."""
-    return operator.func(inner, *operator.args[1:])
-
-
 def definition(symbol):
-    """Return the rule that replaces a named quantity or field by its definition."""
-    replace = _everywhere(lambda e: e == symbol, lambda e: symbol.definition)
+    """Return the rule that replaces a named quantity or field by its definition.
+
+    Args:
+        symbol: a `Quantity` such as `entropy`, or a `Field` with a definition.
+    """
+    replace = everywhere(lambda e: e == symbol, lambda e: symbol.definition)
     return Rule(f"definition({symbol.name})", rf"definition of ${symbol.latex_form}$", replace)
 
 
 def substitute(old, new, reason):
-    """Return the rule that replaces one expression by another; the check tells whether that was right."""
+    """Return the rule that replaces one expression by another; the check tells whether that was right.
+
+    Args:
+        old: what to replace.
+        new: by what.
+        reason: printed beside the line.
+    """
     return Rule(f"substitute({old})", reason, lambda e: e.xreplace({old: new}))
 
 
 def fold(*targets, reason="collect"):
-    """Return the rule that writes a line as a combination of targets, solving for the coefficients."""
+    """Return the rule that writes a line as a combination of targets, solving for the coefficients.
+
+    Args:
+        targets: aggregates, such as `Cov(log_probs, delta_logits)`.
+        reason: printed beside the line.
+    """
     return Rule(f"fold({', '.join(map(str, targets))})", reason, lambda e: combine(e, targets))
-
-
-def _differentiate(operator, e):
-    """Product rule down to derivatives of single fields."""
-    if isinstance(e, Quantity):
-        return _differentiate(operator, e.definition)
-    if e.is_number or isinstance(e, Scalar):
-        return S.Zero
-    if isinstance(e, Add):
-        return Add(*[_differentiate(operator, term) for term in e.args])
-    if isinstance(e, Mul):
-        pairs = enumerate(e.args)
-        return Add(*[Mul(*e.args[:k], _differentiate(operator, f), *e.args[k + 1 :]) for k, f in pairs])
-    if isinstance(e, Pow) and e.exp.is_Integer:
-        return e.exp * e.base ** (e.exp - 1) * _differentiate(operator, e.base)
-    if isinstance(e, exp):
-        return e * _differentiate(operator, e.args[0])
-    if isinstance(e, log):
-        return _differentiate(operator, e.args[0]) / e.args[0]
-    if isinstance(e, Total):
-        return Total(_differentiate(operator, e.args[0]), *e.args[1:])
-    return _velocity_of(operator, e)
-
-
-def _velocity_of(operator, e):
-    """D of a single object: the velocity if it is the logits, else left unevaluated."""
-    if e == logits:
-        return velocity(operator)
-    return _derivative(operator, e)
-
-
-product_rule = Rule(
-    "product_rule",
-    "product rule",
-    _everywhere(_derives, lambda e: _differentiate(e, e.args[0])),
-)
-
-
-chain_rule = Rule("chain_rule", "chain rule", product_rule.rewrite)
-
-
-def _of_log_probs(e):
-    return _derives(e) and e.args[0] == log_probs
-
-
-def _chain_rule(e):
-    new = _everywhere(_of_log_probs, lambda d: _derivative(d, probs) / probs)(e)
-    return _everywhere(lambda t: isinstance(t, Total), lambda t: Total(factor_terms(expand(t.args[0]))))(new)
-
-
-log_derivative = Rule("log_derivative", r"$\pi\,@\log\pi = @\pi$", _chain_rule)
-
-score_trick = Rule(
-    "score_trick",
-    r"$@\pi = \pi\,@\log\pi$",
-    _everywhere(lambda e: _derives(e) and _field_and_index(e)[0] == probs, lambda e: _log_trick(e)),
-)
-
-
-def _log_trick(e):
-    index = _field_and_index(e)[1]
-    return _at(probs, index) * _derivative(e, _at(log_probs, index))
-
-
-def _field_and_index(e):
-    """The field that is differentiated and the index it is taken at, None if it is point-free."""
-    return e.args[0].args if isinstance(e.args[0], At) else (e.args[0], None)
-
-
-def _score_of(e):
-    """D log π = velocity − E velocity, and dπ = π d log π; for one logit, e_j − π_j."""
-    field, i = _field_and_index(e)
-    if isinstance(e, Partial):
-        j = e.args[1].args[1]
-        centred = (Indicator(j) if i is None else KroneckerDelta(i, j)) - probs.at(j)
-    else:
-        centred = _at(velocity(e), i) - E(velocity(e))
-    return centred if field == log_probs else _at(probs, i) * centred
-
-
-def _at(field, index):
-    return field if index is None else At(field, index)
-
-
-score = Rule(
-    "score",
-    r"score: $@\log\pi = @z - \mathbb{E}[@z]$",
-    _everywhere(lambda e: _derives(e) and _field_and_index(e)[0] in (log_probs, probs), _score_of),
-)
 
 
 def _drop_terms(vanishes):
@@ -232,87 +127,24 @@ def _drop_terms(vanishes):
         kept = [term for term in terms if not vanishes(operator(term))]
         return (operator(Add(*kept)) if kept else S.Zero) if len(kept) < len(terms) else e
 
-    return _everywhere(lambda e: isinstance(e, (E, Total)) and len(e.args) == 1, rewrite)
+    return everywhere(lambda e: isinstance(e, (E, Total)) and len(e.args) == 1, rewrite)
 
 
 def _sums_derivative_of_probs(e):
     body = e.args[0].as_coeff_Mul()[1] if isinstance(e, Total) else None
-    return body is not None and _derives(body) and body.args[0] == probs
+    return body is not None and derives(body) and body.args[0] == probs
 
 
 def _is_mean_of_score(e):
-    if isinstance(e, E) and _of_log_probs(e.args[0].as_coeff_Mul()[1]):
+    if isinstance(e, E) and of_log_probs(e.args[0].as_coeff_Mul()[1]):
         return True
     return moment_form(e) == 0
-
-
-normalisation = Rule("normalisation", r"$\sum_a @\pi = 0$", _drop_terms(_sums_derivative_of_probs))
-score_has_mean_zero = Rule("score_has_mean_zero", "the score has mean zero", _drop_terms(_is_mean_of_score))
 
 
 def _to_expectation(e):
     """Σ π f as E f, the sign in front."""
     sign, body = e.args[0].as_coeff_Mul()
     return sign * E(body / probs) if probs in Mul.make_args(body) else e
-
-
-as_expectation = Rule(
-    "as_expectation",
-    r"$\sum_a \pi f = \mathbb{E} f$",
-    _everywhere(lambda e: isinstance(e, Total) and len(e.args) == 1, _to_expectation),
-)
-as_sum = Rule(
-    "as_sum",
-    r"$\mathbb{E} f = \sum_a \pi f$",
-    _everywhere(lambda e: isinstance(e, E), lambda e: Total(probs * e.args[0])),
-)
-
-
-def _leibniz(operator, e):
-    """D of a polynomial in fields and expectations: d E f = Cov(f, velocity) + E[d f]."""
-    if isinstance(e, E):
-        inner = E(_leibniz(operator, e.args[0]))
-        return Cov(e.args[0], velocity(operator)) + (inner if moment_form(inner) != 0 else S.Zero)
-    if isinstance(e, (Add, Mul, Pow)):
-        names = {part: _Placeholder(f"part{k}") for k, part in enumerate(_parts(e))}
-        back = {name: part for part, name in names.items()}
-        slopes = {part: e.xreplace(names).diff(name).xreplace(back) for part, name in names.items()}
-        return Add(*[slope * _leibniz(operator, part) for part, slope in slopes.items()])
-    if isinstance(e, (Aggregate, Quantity)) and moment_form(e) != e:
-        return _leibniz(operator, moment_form(e))
-    if e == log_probs:
-        return velocity(operator) - E(velocity(operator))
-    if isinstance(e, Scalar) or e.is_number or (isinstance(e, Field) and e in _FIXED):
-        return S.Zero
-    return _derivative(operator, e)
-
-
-# Fields that do not move along a straight path.
-_FIXED = (delta_logits, rewards)
-
-
-class _Placeholder(Named):
-    """Stands for a part of an expression while SymPy differentiates in it."""
-
-
-def _parts(e):
-    """The fields, quantities and aggregates that a polynomial expression is made of."""
-    if isinstance(e, (Add, Mul, Pow)):
-        return [part for arg in e.args for part in _parts(arg) if not part.is_number]
-    return [e]
-
-
-derivative_of_expectation = Rule(
-    "derivative_of_expectation",
-    r"$@\mathbb{E} f = \operatorname{Cov}(f, @z) + \mathbb{E}[@f]$",
-    _everywhere(_derives, lambda e: _leibniz(e, e.args[0])),
-)
-
-log_softmax = Rule(
-    "log_softmax",
-    r"$\log\pi = z - \log\sum_a e^z$",
-    lambda e: e.xreplace({log_probs: logits - log(Total(exp(logits)))}),
-)
 
 
 def _as_weights(e):
@@ -322,13 +154,6 @@ def _as_weights(e):
         if isinstance(factor, Total) and exp(logits) in Mul.make_args(factor.args[0]):
             return e / factor * partition * Total(probs * factor.args[0] / exp(logits))
     return e
-
-
-softmax_weights = Rule(
-    "softmax_weights",
-    r"$\pi = e^z / \sum_a e^z$",
-    _everywhere(lambda e: e.is_Mul and 1 / Total(exp(logits)) in e.args, _as_weights),
-)
 
 
 def _pick(e):
@@ -350,13 +175,54 @@ def _value_at(e, j):
         return e.at(j)
     if not is_field(e):
         return e
-    return At(e, j) if _derives(e) else e.func(*[_value_at(arg, j) for arg in e.args])
+    return At(e, j) if derives(e) else e.func(*[_value_at(arg, j) for arg in e.args])
 
 
+product_rule = Rule(
+    "product_rule", "product rule", everywhere(derives, lambda e: differentiate(e, e.args[0]))
+)
+chain_rule = Rule("chain_rule", "chain rule", product_rule.rewrite)
+log_derivative = Rule("log_derivative", r"$\pi\,@\log\pi = @\pi$", through_log)
+score_trick = Rule(
+    "score_trick",
+    r"$@\pi = \pi\,@\log\pi$",
+    everywhere(lambda e: derives(e) and field_and_index(e)[0] == probs, log_trick),
+)
+score = Rule(
+    "score",
+    r"score: $@\log\pi = @z - \mathbb{E}[@z]$",
+    everywhere(lambda e: derives(e) and field_and_index(e)[0] in (log_probs, probs), score_of),
+)
+normalisation = Rule("normalisation", r"$\sum_a @\pi = 0$", _drop_terms(_sums_derivative_of_probs))
+score_has_mean_zero = Rule("score_has_mean_zero", "the score has mean zero", _drop_terms(_is_mean_of_score))
+derivative_of_expectation = Rule(
+    "derivative_of_expectation",
+    r"$@\mathbb{E} f = \operatorname{Cov}(f, @z) + \mathbb{E}[@f]$",
+    everywhere(derives, lambda e: leibniz(e, e.args[0])),
+)
+log_softmax = Rule(
+    "log_softmax",
+    r"$\log\pi = z - \log\sum_a e^z$",
+    lambda e: e.xreplace({log_probs: logits - log(Total(exp(logits)))}),
+)
+softmax_weights = Rule(
+    "softmax_weights",
+    r"$\pi = e^z / \sum_a e^z$",
+    everywhere(lambda e: e.is_Mul and 1 / Total(exp(logits)) in e.args, _as_weights),
+)
+as_expectation = Rule(
+    "as_expectation",
+    r"$\sum_a \pi f = \mathbb{E} f$",
+    everywhere(lambda e: isinstance(e, Total) and len(e.args) == 1, _to_expectation),
+)
+as_sum = Rule(
+    "as_sum",
+    r"$\mathbb{E} f = \sum_a \pi f$",
+    everywhere(lambda e: isinstance(e, E), lambda e: Total(probs * e.args[0])),
+)
 indicator_picks = Rule(
     "indicator_picks",
     r"$\mathbb{E}[e_j f] = \pi_j f_j$",
-    _everywhere(lambda e: isinstance(e, E), _pick),
+    everywhere(lambda e: isinstance(e, E), _pick),
 )
-
 linearity = Rule("linearity", "linearity", moment_form)

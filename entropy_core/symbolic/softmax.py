@@ -50,13 +50,23 @@ __all__ = [
 entropy = Quantity("entropy", "H", -Total(probs * log_probs), order=30)
 varentropy = Var(log_probs)
 covariance_over_actions = Cov
-i, j = action_index("i"), action_index("j")
+_i, _j = action_index("i"), action_index("j")
 _vector = Field("vector", "v", order=40)
 _shift = Scalar("shift", "c")
 
 
 def fisher(i, j):
-    """Return entry (i, j) of the Fisher matrix of one softmax. Formula: F_ij = π_i (δ_ij − π_j)."""
+    """Return entry (i, j) of the Fisher matrix of one softmax.
+
+    Formula: F_ij = π_i (δ_ij − π_j).
+
+    Args:
+        i: action, an index from `action_index`.
+        j: action.
+
+    Returns:
+        expression in the indices.
+    """
     return probs.at(i) * (KroneckerDelta(i, j) - probs.at(j))
 
 
@@ -72,7 +82,7 @@ def softmax_gauge():
 
 def softmax_jacobian():
     """Jacobian of the softmax. Formula: ∂π_i/∂z_j = π_i (δ_ij − π_j)."""
-    return Derivation(Partial(probs.at(i), logits.at(j))).by(rules.score_trick).by(rules.score)
+    return Derivation(Partial(probs.at(_i), logits.at(_j))).by(rules.score_trick).by(rules.score)
 
 
 def score():
@@ -99,20 +109,20 @@ def score_mean_zero():
 
 def fisher_is_jacobian():
     """The Fisher matrix of the logits is the Jacobian of the softmax. Formula: E[s_i s_j] = ∂π_i/∂z_j."""
-    scores = Partial(log_probs, logits.at(i)) * Partial(log_probs, logits.at(j))
+    scores = Partial(log_probs, logits.at(_i)) * Partial(log_probs, logits.at(_j))
     return (
         Derivation(E(scores))
         .by(rules.score)
         .by(rules.linearity)
         .by(rules.indicator_picks)
-        .to(fisher(i, j), r"$\pi_j \delta_{ij} = \pi_i \delta_{ij}$")
-        .to(Partial(probs.at(i), logits.at(j)), "Jacobian of the softmax")
+        .to(fisher(_i, _j), r"$\pi_j \delta_{ij} = \pi_i \delta_{ij}$")
+        .to(Partial(probs.at(_i), logits.at(_j)), "Jacobian of the softmax")
     )
 
 
 def fisher_quadratic_form():
     """Length of a vector of logits in the Fisher metric. Formula: vᵀ F v = Var v."""
-    form = Total(Total(_vector.at(i) * fisher(i, j) * _vector.at(j), j), i)
+    form = Total(Total(_vector.at(_i) * fisher(_i, _j) * _vector.at(_j), _j), _i)
     return (
         Derivation(form)
         .to(Total(probs * _vector**2) - Total(probs * _vector) ** 2, r"$\delta_{ij}$ keeps $j = i$")
@@ -124,8 +134,8 @@ def fisher_quadratic_form():
 def fisher_kernel():
     """A constant vector has length zero, so F has no inverse. Formula: Σ_j F_ij = 0."""
     return (
-        Derivation(Total(fisher(i, j), j))
-        .to(probs.at(i) - probs.at(i) * Total(probs), r"$\delta_{ij}$ keeps $j = i$")
+        Derivation(Total(fisher(_i, _j), _j))
+        .to(probs.at(_i) - probs.at(_i) * Total(probs), r"$\delta_{ij}$ keeps $j = i$")
         .to(0, "probabilities sum to 1")
     )
 
@@ -133,11 +143,11 @@ def fisher_kernel():
 def entropy_natural_gradient():
     """Scaling the logits down is the natural gradient of entropy. Formula: F (−z) = ∂H/∂z."""
     return (
-        Derivation(-Total(fisher(i, j) * logits.at(j), j))
-        .to(-probs.at(i) * (logits.at(i) - E(logits)), r"$\delta_{ij}$ keeps $j = i$")
-        .to(-probs.at(i) * (log_probs.at(i) - E(log_probs)), r"$\log Z$ cancels")
-        .to(-probs.at(i) * (log_probs.at(i) + entropy), r"$H = -\mathbb{E}[\log\pi]$")
-        .to(Partial(entropy, logits.at(i)), "gradient of entropy")
+        Derivation(-Total(fisher(_i, _j) * logits.at(_j), _j))
+        .to(-probs.at(_i) * (logits.at(_i) - E(logits)), r"$\delta_{ij}$ keeps $j = i$")
+        .to(-probs.at(_i) * (log_probs.at(_i) - E(log_probs)), r"$\log Z$ cancels")
+        .to(-probs.at(_i) * (log_probs.at(_i) + entropy), r"$H = -\mathbb{E}[\log\pi]$")
+        .to(Partial(entropy, logits.at(_i)), "gradient of entropy")
     )
 
 
