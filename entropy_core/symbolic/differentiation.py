@@ -72,7 +72,7 @@ def differentiate(operator, e):
     if isinstance(e, Quantity):
         return differentiate(operator, e.definition)
     if e.is_number or isinstance(e, Scalar):
-        return S(isinstance(operator, DBeta) and e == inverse_temperature)
+        return S.One if isinstance(operator, DBeta) and e == inverse_temperature else S.Zero
     if isinstance(e, Add):
         return Add(*[differentiate(operator, term) for term in e.args])
     if isinstance(e, Mul):
