@@ -288,7 +288,8 @@ def sign_errors_against_step(
         axes.set_ylabel("share of steps  (%)")
     return ThemedFigure(
         figure,
-        f"Share of steps with the wrong promised sign, for step sizes from {step_sizes[0]:.2g} to {step_sizes[-1]:.2g}. "
+        "Share of steps with the wrong promised sign, for step sizes from "
+        f"{step_sizes[0]:.2g} to {step_sizes[-1]:.2g}. "
         f"Promised rises that fell: from {fell[0]:.1%} to {fell[-1]:.1%}. "
         f"Promised falls that rose: from {rose[0]:.1%} to {rose[-1]:.1%}, at most {rose.max():.1%}.",
     )

@@ -47,7 +47,15 @@ def covariance_signs():
     return plotting.covariance_signs(PROBS, {"rare action raised": np.log([1.0, 1.0, 2.0])}, [-0.1])
 
 
+def sign_errors_against_step():
+    """Three step sizes; a quarter of the largest steps break a promised rise."""
+    return plotting.sign_errors_against_step(
+        np.array([0.01, 0.1, 1.0]), [0.0, 0.05, 0.25], [0.001, 0.02, 0.01]
+    )
+
+
 FIGURES = [
+    sign_errors_against_step,
     gradient_signs,
     entropy_against_temperature,
     residuals_against_step,
@@ -55,6 +63,7 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    sign_errors_against_step: ["from 0.01 to 1", "from 0.0% to 25.0%", "from 0.1% to 1.0%, at most 2.0%"],
     gradient_signs: [
         "3 actions",
         "e^(-H) = 0.449",
