@@ -1,0 +1,51 @@
+"""Run by test_graph in a fresh interpreter, where no shape checks stand in the way: what compiles, and agrees.
+
+Prints one JSON object: for each name null, or what went wrong.
+"""
+
+import json
+import sys
+
+import torch
+
+from entropy_core import batched
+from tests.batched.calls import BOUNDS, CALLS, rows
+
+
+def value_and_gradients(call, inputs):
+    """Return a result and the gradients of its sum, in one forward and one backward pass."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    result = call(*leaves)
+    return result.detach(), *torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+
+
+def difference(call, inputs, **options):
+    """Return what is wrong with the compiled function on these inputs, or None."""
+    torch._dynamo.reset()
+    try:
+        found = value_and_gradients(torch.compile(call, fullgraph=True, **options), inputs)
+        for pair in zip(found, value_and_gradients(call, inputs), strict=True):
+            torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-8, equal_nan=True)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def traced():
+    """Return the verdict on every function as one graph, forward and backward."""
+    inputs = rows(3, 7, torch.float64)
+    return {
+        name: difference(call, inputs, backend="aot_eager")
+        for name, call in CALLS.items()
+        if name not in BOUNDS
+    }
+
+
+def machine_code():
+    """Return the verdict on the entropy in machine code."""
+    z = torch.tensor([[0.0, -1.0, -torch.inf, 2.0], [10.0, 0.0, 0.1, -0.1], [-torch.inf, 1.0, 1.0, 1.0]])
+    return {"entropy": difference(batched.entropy, [z])}
+
+
+if __name__ == "__main__":
+    print(json.dumps({"traced": traced, "machine_code": machine_code}[sys.argv[1]]()))
