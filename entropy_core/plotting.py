@@ -262,7 +262,9 @@ def covariance_signs(
 
 
 def sign_errors_against_step(
-    step_sizes: Sequence[float], rises_that_fell: Sequence[float], falls_that_rose: Sequence[float]
+    step_sizes: Real[np.ndarray, " steps"],
+    rises_that_fell: Real[np.ndarray, " steps"],
+    falls_that_rose: Real[np.ndarray, " steps"],
 ) -> ThemedFigure:
     """How often the first order promises the wrong sign, over the size of the step.
 
@@ -274,7 +276,7 @@ def sign_errors_against_step(
     Returns:
         One panel, step size on a logarithmic axis.
     """
-    step_sizes, fell, rose = (np.asarray(v, float) for v in (step_sizes, rises_that_fell, falls_that_rose))
+    fell, rose = rises_that_fell, falls_that_rose
     with _axes(6.4, 3.4) as (figure, (axes,)):
         axes.semilogx(step_sizes, 100 * fell, "o-", color=MEASUREMENT, linewidth=1)
         axes.semilogx(step_sizes, 100 * rose, "o--", color=MEASUREMENT, linewidth=1, markerfacecolor="none")

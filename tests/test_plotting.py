@@ -50,7 +50,7 @@ def covariance_signs():
 def sign_errors_against_step():
     """Three step sizes; a quarter of the largest steps break a promised rise."""
     return plotting.sign_errors_against_step(
-        np.array([0.01, 0.1, 1.0]), [0.0, 0.05, 0.25], [0.001, 0.02, 0.01]
+        np.array([0.01, 0.1, 1.0]), np.array([0.0, 0.05, 0.25]), np.array([0.001, 0.02, 0.01])
     )
 
 
