@@ -3,7 +3,7 @@
 import torch
 
 from entropy_core._shapes import Float
-from entropy_core.batched._primitives import CentredLogProbs, Centre, Entropy, LogProbs, Probs
+from entropy_core.batched._primitives import Centre, CentredLogProbs, Entropy, LogProbs, Probs
 from entropy_core.batched._validation import over_actions
 
 __all__ = ["covariance_over_actions", "entropy", "fisher", "log_probs", "probs", "varentropy"]

@@ -1,4 +1,4 @@
-"""Run by test_graph in a fresh interpreter, where no shape checks stand in the way: what compiles, and agrees.
+"""Run by test_graph in a fresh interpreter, where no shape checks stand in the way: what compiles and agrees.
 
 Prints one JSON object: for each name null, or what went wrong.
 """

@@ -1,4 +1,4 @@
-"""Batches: rows do not see each other, leading axes broadcast, strides do not matter, large vocabularies work."""
+"""Batches: rows do not see each other, leading axes broadcast, strides do not matter, vocabularies fit."""
 
 import pytest
 import torch

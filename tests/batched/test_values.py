@@ -1,4 +1,4 @@
-"""Values at the edges: one action, forbidden actions, equal logits, the collapsed policy, the change of form."""
+"""Values at the edges: one action, forbidden actions, equal logits, collapse, the change of form."""
 
 import mpmath
 import numpy as np
