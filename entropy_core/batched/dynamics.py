@@ -85,7 +85,7 @@ def first_order_entropy_change(
     Example:
         >>> z, u = torch.tensor([1.0, 0.0]), torch.tensor([0.1, 0.0])
         >>> print(f"{first_order_entropy_change(z, u):.5f} {entropy_change(z, u):.5f}")
-        -0.01966 -0.02032
+        -0.01966 -0.02015
     """
     logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
     surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
@@ -120,7 +120,7 @@ def second_order_entropy_change(
     Example:
         >>> z, u = torch.tensor([1.0, 0.0]), torch.tensor([0.1, 0.0])
         >>> print(f"{second_order_entropy_change(z, u):.5f} {entropy_change(z, u):.5f}")
-        -0.02019 -0.02032
+        -0.02019 -0.02015
     """
     logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
     surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)

@@ -1,8 +1,8 @@
-"""Two derivations of one number: batched torch against the NumPy reference, which is held to mpmath elsewhere.
+"""Two derivations of one number: batched torch against the NumPy reference, itself held to mpmath elsewhere.
 
-The reference sees exactly what torch saw: inputs are rounded to torch's type first. float64 agrees to 1e-12 of
-the size that each promise names; float32, bfloat16 and float16 to 1e-5 of it, for logits within 80 nats of
-the largest, beyond which float32 has no probabilities.
+The reference sees exactly what torch saw: inputs are rounded to torch's type first. float64 agrees to 1e-12
+of the size that each promise names; float32, bfloat16 and float16 to 1e-5 of it, for logits within 80 nats
+of the largest, beyond which float32 has no probabilities.
 """
 
 import numpy as np
