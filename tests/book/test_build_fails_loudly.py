@@ -1,7 +1,7 @@
 """Whatever fails, fails loudly: each defect of a book of one chapter stops `make book`.
 
 The book stands in a copy of the house with the real Makefile, conftest, settings, extensions and rules; only
-the package, the chapter and its tests are small, so that a build takes seconds. The copy does not hold this file.
+the package, the chapter and its tests are small: a build takes seconds. The copy does not hold this file.
 """
 
 import os
