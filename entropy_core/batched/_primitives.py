@@ -40,7 +40,7 @@ class Row(NamedTuple):
 
 
 def read(z):
-    """Read a row: gap = z − max z (0 where forbidden), rest = Σ e^gap off the mode, π = e^gap / (1 + rest)."""
+    """Read a row: gap = z − max z (0 where forbidden), rest = Σ e^gap off mode, π = e^gap / (1 + rest)."""
     peak, mode = z.max(dim=-1, keepdim=True)
     peak = torch.where(peak.isfinite(), peak, torch.nan)
     forbidden = (z == -torch.inf) & ~peak.isnan()
