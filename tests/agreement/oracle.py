@@ -25,7 +25,8 @@ def truth(expression, **values):
         expression: an expression of entropy_core.symbolic.
         values: logits, delta_logits, rewards, step_size, x, y as the expression needs them; one row.
     """
-    named = {name: tuple(np.atleast_1d(value).tolist()) for name, value in values.items()}
+    needed = _names_in(expression) | {"logits"}
+    named = {name: tuple(np.atleast_1d(value).tolist()) for name, value in values.items() if name in needed}
     result = _evaluated(expression, tuple(sorted(named.items())))
     return np.array(result, dtype=object) if isinstance(result, tuple) else result
 
@@ -55,6 +56,13 @@ def _ratio(value, exact, allowance):
         error = abs(mpmath.mpf(value) - exact)
         allowed = allowance + (SPACING if exact != 0 else 0)
         return float(error / allowed) if allowed > 0 and mpmath.isfinite(error) else float("inf")
+
+
+def _names_in(expression):
+    """Return the names of the fields and numbers of an expression, those inside definitions too."""
+    symbols = getattr(expression, "free_symbols", set())
+    inner = (_names_in(symbol.definition) for symbol in symbols if getattr(symbol, "definition", None))
+    return {symbol.name for symbol in symbols}.union(*inner)
 
 
 @lru_cache(maxsize=4096)

@@ -126,6 +126,19 @@ def test_exact_change_is_the_difference_of_entropies():
     np.testing.assert_allclose(reference.entropy_change(LOGITS, STEPS / 8), difference, rtol=0, atol=2e-14)
 
 
+def test_exact_change_and_gradient_of_one_hundred_thousand_actions():
+    noise, u = np.random.default_rng(5).standard_normal((2, 100_000))
+    z, u = 1e4 + 3 * noise, u / np.ptp(u)
+    difference = reference.entropy(z + u) - reference.entropy(z)  # each to 1e-12 by the oracle
+    assert abs(reference.entropy_change(z, u) - difference) < 2e-12 * reference.entropy(z)
+    p, ell = reference.probs(z), reference.log_probs(z)
+    expected = -p * (ell + reference.entropy(z))
+    gradient = reference.entropy_gradient(z)
+    assert np.abs(gradient - expected).max() < 1e-12 * np.abs(expected).max()
+    first = reference.first_order_entropy_change(z, u)
+    assert abs(first - (gradient * u).sum()) < 1e-12 * np.abs(gradient * u).sum()
+
+
 def test_policy_gradient_step_is_the_fisher_matrix_times_rewards():
     vanilla = reference.policy_gradient_delta_logits(LOGITS, X, 0.3)
     expected = 0.3 * (reference.fisher(LOGITS) @ X[..., None])[..., 0]

@@ -1,4 +1,4 @@
-"""Exact values of the softmax module, and the shapes that its annotations promise (all tests enforce them)."""
+"""Exact values of the softmax module, and the shapes that its annotations promise (every test enforces)."""
 
 import numpy as np
 import pytest
