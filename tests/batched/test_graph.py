@@ -1,7 +1,6 @@
 """No function looks at its data: all run where there is none, and each becomes one compiled graph."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from entropy_core import batched
 from tests.batched.calls import CALLS, SMOOTH, gradients, rows
-from tests.batched.compiled import TRACED
+from tests.batched.compiled import HAS_COMPILER, TRACED
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,19 +37,20 @@ def test_a_look_at_the_data_is_noticed_here():
         batched.check_logits(torch.zeros(4, 7))
 
 
-def verdicts(what):
+@pytest.fixture(scope="module")
+def verdicts():
     """Return what a fresh interpreter finds: name to None or to what is wrong."""
-    command = [sys.executable, "-m", "tests.batched.compiled", what]
+    command = [sys.executable, "-m", "tests.batched.compiled"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
-def test_functions_are_one_graph_forward_and_backward():
-    found = verdicts("traced")
-    assert found == dict.fromkeys(TRACED)
+@pytest.mark.parametrize("name", TRACED)
+def test_is_one_graph_forward_and_backward(verdicts, name):
+    assert verdicts[name] is None
 
 
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler; g++ is not here")
-def test_entropy_compiles_to_machine_code():
-    assert verdicts("machine_code") == {"entropy": None}
+@pytest.mark.skipif(not HAS_COMPILER, reason="torch.compile needs a C++ compiler; g++ is not here")
+def test_entropy_compiles_to_machine_code(verdicts):
+    assert verdicts["entropy, machine code"] is None
