@@ -87,12 +87,13 @@ def _summed(multiplier, hypothesis):
 
 
 def _term_latex(multiplier, hypothesis):
-    if hypothesis.index is None:
-        return f"{latex(multiplier)} \\, {hypothesis.name}"
     sign, size = multiplier.as_coeff_Mul()
     front = "-" if sign == -1 else "" if sign == 1 else latex(sign)
+    factor = rf"\left({latex(size)}\right)" if size.is_Add else latex(size)
+    if hypothesis.index is None:
+        return rf"{front}{factor} \, {hypothesis.name}"
     index = latex(hypothesis.index)
-    return rf"{front}\sum_{{{index}}} {latex(size)} \, {hypothesis.name}_{{{index}}}"
+    return rf"{front}\sum_{{{index}}} {factor} \, {hypothesis.name}_{{{index}}}"
 
 
 def _sizes(expression, base):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from random import Random
 
 import mpmath
-from sympy import Symbol, sympify
+from sympy import Symbol, Tuple, sympify
 
 from entropy_core.symbolic.evaluation import MpmathArithmetic
 from entropy_core.symbolic.exact import ExactArithmetic
@@ -101,9 +101,10 @@ def _proved_in_general(left, right, path):
 
 
 def _agree_exactly(left, right, path, size):
-    for assignment in _assignments(left - right, size):
+    both = Tuple(left, right)
+    for assignment in _assignments(both, size):
         numbers = ExactArithmetic(f"exact {size}")
-        walk = Walk(numbers, _law(path, left - right, size, numbers.draw), indices=assignment)
+        walk = Walk(numbers, _law(path, both, size, numbers.draw), indices=assignment)
         if not all(map(numbers.vanishes, _as_list(walk(left - right)))):
             return False
     return True
@@ -111,9 +112,10 @@ def _agree_exactly(left, right, path, size):
 
 def _disagreement(left, right, path, size):
     """Both sides at a point where they differ by more than 10^-50 of their size, in words; empty if none."""
-    for assignment in _assignments(left - right, size):
+    both = Tuple(left, right)
+    for assignment in _assignments(both, size):
         with mpmath.workdps(DIGITS + 20):
-            law = _law(path, left - right, size, _real_inputs(f"numeric {size}"))
+            law = _law(path, both, size, _real_inputs(f"numeric {size}"))
             walk = Walk(MpmathArithmetic, law, indices=assignment)
             sides = [_as_list(walk(side), size) for side in (left, right)]
             for a, b in zip(*sides, strict=True):
@@ -142,8 +144,11 @@ def _law(path, expression, size, draw):
             z = [x * t + c for x, c in zip(z, column, strict=True)]
         return {**fixed, logits: z, delta_logits: velocity}
 
+    # Drawn even if β is not named: at β = 1 too much is true.
+    start = fixed.get(inverse_temperature) or draw()
+
     def tempered(t):
-        beta = fixed.get(inverse_temperature, 1) + t
+        beta = start + t
         z = coefficients[0]
         return {**fixed, inverse_temperature: beta, logits: z, policy_logits: [beta * x for x in z]}
 

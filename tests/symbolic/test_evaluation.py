@@ -62,7 +62,9 @@ def by_loops(z, u):
         mean_u = sum(p[a] * mpmath.mpf(u[a]) for a in actions)
         new_weights = [weights[a] * mpmath.exp(mpmath.mpf(u[a])) for a in actions]
         q = [w / sum(new_weights) for w in new_weights]
-        first = -(sum(p[a] * log_p[a] * u[a] for a in actions) - sum(p[a] * log_p[a] for a in actions) * mean_u)
+        first = -(
+            sum(p[a] * log_p[a] * u[a] for a in actions) - sum(p[a] * log_p[a] for a in actions) * mean_u
+        )
         curvature = sum(p[a] * (1 + log_p[a] + h) * (u[a] - mean_u) ** 2 for a in actions)
         return {
             entropy: h,
@@ -80,7 +82,9 @@ def agree(value, truth, digits=45):
     """Whether two numbers, or two lists of them, share that many digits; zeros must be exact to 1e-1000."""
     pairs = zip(value, truth, strict=True) if isinstance(truth, list) else [(value, truth)]
     with mpmath.workdps(1500):
-        return all(abs(a - b) <= abs(b) * mpmath.mpf(10) ** -digits + mpmath.mpf(10) ** -1000 for a, b in pairs)
+        return all(
+            abs(a - b) <= abs(b) * mpmath.mpf(10) ** -digits + mpmath.mpf(10) ** -1000 for a, b in pairs
+        )
 
 
 def test_every_quantity_agrees_with_loops(case):
@@ -117,9 +121,21 @@ def test_forbidden_actions_leave_the_rest_unchanged():
         rewards: [1.0, inf, 0.0],
         step_size: 0.25,
     }
-    for number in (entropy, varentropy, entropy_change, first_order_entropy_change, second_order_entropy_change):
+    for number in (
+        entropy,
+        varentropy,
+        entropy_change,
+        first_order_entropy_change,
+        second_order_entropy_change,
+    ):
         assert evaluate(number, free) == evaluate(number, barred)
-    for field in (entropy_gradient, probs, new_probs, policy_gradient_delta_logits, natural_gradient_delta_logits):
+    for field in (
+        entropy_gradient,
+        probs,
+        new_probs,
+        policy_gradient_delta_logits,
+        natural_gradient_delta_logits,
+    ):
         first, second = evaluate(field, free)
         assert evaluate(field, barred) == [first, 0, second]
     for field in (log_probs, new_log_probs):
@@ -167,7 +183,9 @@ def test_derivative_follows_the_straight_line():
 def test_derivative_in_one_logit_is_an_entry_of_the_gradient():
     values = {logits: [0.3, -1.0, 0.2]}
     gradient = evaluate(entropy_gradient, values)
-    assert [agree(evaluate(Partial(entropy, logits.at(a)), values), gradient[a - 1]) for a in (1, 2, 3)] == [True] * 3
+    assert [agree(evaluate(Partial(entropy, logits.at(a)), values), gradient[a - 1]) for a in (1, 2, 3)] == [
+        True
+    ] * 3
 
 
 def test_an_mpmath_input_keeps_all_its_digits():

@@ -36,7 +36,16 @@ def differs(left, right, seed):
 
 def random_leaf(rng, scope):
     a, b = rng.choice(scope), rng.choice(scope)
-    leaves = [z[a], x[a], exp(z[a]), c, KroneckerDelta(a, b), k[a, b], Integer(rng.randint(1, 3)), exp(z[a] + c * x[b])]
+    leaves = [
+        z[a],
+        x[a],
+        exp(z[a]),
+        c,
+        KroneckerDelta(a, b),
+        k[a, b],
+        Integer(rng.randint(1, 3)),
+        exp(z[a] + c * x[b]),
+    ]
     return rng.choice(leaves)
 
 
@@ -116,7 +125,8 @@ def test_sum_of_one_is_the_size_of_its_own_index_set():
 def test_sums_over_different_sets_stay_different():
     assert not is_zero(total(lambda a: x[a], n) - total(lambda a: x[a], m))
     assert is_zero(
-        total(lambda s: z[s] * total(lambda a: k[s, a], n), m) - total(lambda a: total(lambda s: k[s, a] * z[s], m), n)
+        total(lambda s: z[s] * total(lambda a: k[s, a], n), m)
+        - total(lambda a: total(lambda s: k[s, a] * z[s], m), n)
     )
 
 
@@ -173,6 +183,8 @@ def test_sums_that_it_cannot_treat_soundly_are_refused(expression, complaint):
 def test_unrolled_is_a_loop():
     numbers = ExactArithmetic("loop")
     walk = Unrolled(numbers, {n: 3}, numbers.draw)
-    by_hand = sum((walk(x[a]) * walk(x[a]) * walk(z[b]) for a in (1, 2, 3) for b in (1, 2, 3)), walk(Integer(0)))
+    by_hand = sum(
+        (walk(x[a]) * walk(x[a]) * walk(z[b]) for a in (1, 2, 3) for b in (1, 2, 3)), walk(Integer(0))
+    )
     assert numbers.vanishes(walk(total(lambda a: x[a] ** 2) * total(lambda b: z[b])) - by_hand)
     assert not numbers.vanishes(by_hand)

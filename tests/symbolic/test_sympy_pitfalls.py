@@ -1,7 +1,7 @@
 """Where SymPy is silently wrong or cannot help: one canary each, so that an upgrade is noticed.
 
-Each test states the wrong answer that SymPy 1.14 gives. If one fails, SymPy has changed: read why the package goes
-around that place, then change the test.
+Each test states the wrong answer that SymPy 1.14 gives. If one fails, SymPy has changed: read why the package
+goes around that place, then change the test.
 """
 
 import pytest
