@@ -76,7 +76,7 @@ def first_order_entropy_change(
         ValueError: there is no action, or devices, action axes or leading axes do not fit.
 
     Numerics:
-        Error ≤ 2e-12 (float64) or 1e-5 (float32) of Σ π |log π + H| |Δz − E Δz|.
+        Error ≤ 1e-12 (float64) or 1e-5 (float32) of Σ π |log π + H| |Δz − E Δz|.
         tests/agreement/test_batched_reference.py.
 
     Source: claim `entropy-lemma`, chapter entropy-covariance-identity; [cui2025entropy, Lemma 1],
@@ -112,7 +112,7 @@ def second_order_entropy_change(
         ValueError: there is no action, or devices, action axes or leading axes do not fit.
 
     Numerics:
-        Error ≤ 2e-12 (float64) or 1e-5 (float32) of Σ π |log π + H| |c| + ½ Σ π |1 + log π + H| c²,
+        Error ≤ 1e-12 (float64) or 1e-5 (float32) of Σ π |log π + H| |c| + ½ Σ π |1 + log π + H| c²,
         c = Δz − E Δz. tests/agreement/test_batched_reference.py.
 
     Source: claim `lemma-second-order`, chapter entropy-covariance-identity.

@@ -32,7 +32,7 @@ def policy_gradient_delta_logits(
         ValueError: there is no action, step_size is not finite, or devices or shapes do not fit.
 
     Numerics:
-        Error ≤ 2e-12 (float64) or 1e-5 (float32) of η π_a max |r − E r|. Differentiable in every tensor.
+        Error ≤ 1e-12 (float64) or 1e-5 (float32) of η π_a max |r − E r|. Differentiable in every tensor.
         tests/batched/test_updates.py, test_gradients.py.
 
     Source: claim `score`, chapter entropy-covariance-identity; [williams1992simple], [sutton2000policy].
@@ -71,7 +71,7 @@ def natural_gradient_delta_logits(
         ValueError: there is no action, step_size is not finite, or devices or shapes do not fit.
 
     Numerics:
-        Error ≤ 2e-12 (float64) or 1e-5 (float32) of η max |r − E r|. Differentiable in every tensor.
+        Error ≤ 1e-12 (float64) or 1e-5 (float32) of η max |r − E r|. Differentiable in every tensor.
         tests/batched/test_updates.py, test_gradients.py.
 
     Source: claim `entropy-natural-gradient`, chapter softmax-geometry; [kakade2001natural],
