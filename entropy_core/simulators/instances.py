@@ -22,7 +22,7 @@ def random_steps(
         logit_scale: standard deviation of the logits, positive.
 
     Returns:
-        (logits, directions); the middle axis has length 1 and broadcasts against step sizes of shape [steps, 1].
+        (logits, directions); the middle axis has length 1, for step sizes of shape [steps, 1].
 
     Raises:
         ValueError: if there is no instance, fewer than two actions, or a scale that is not positive.
