@@ -151,7 +151,7 @@ def entropy_change(
         without subtracting what nearly agrees: error ≤ 1e-12 (float64) or 1e-5 (float32) of the scale of
         `second_order_entropy_change`. Beyond, the difference: the same of H + H'. Value and gradient pass
         from one to the other without a step. tests/agreement/test_batched_reference.py,
-        tests/batched/test_dynamics.py.
+        tests/batched/test_values.py.
 
     Source: claim `exact-entropy-change`, chapter entropy-covariance-identity.
 

@@ -26,7 +26,7 @@ def log_probs(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tens
 
     Numerics:
         Relative error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80), at the mode too. The
-        gradient is g − π Σg over allowed actions: −inf passes none. tests/batched/test_softmax.py.
+        gradient is g − π Σg over allowed actions: −inf passes none. tests/batched/test_gradients.py.
 
     Source: claim `softmax-gauge`, chapter softmax-geometry.
 
@@ -54,9 +54,9 @@ def probs(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, 
         ValueError: there is no action.
 
     Numerics:
-        Relative error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80); beyond, probabilities lose
+        Relative error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80); beyond, they lose
         digits and end in 0. The gradient is π (g − E g).
-        tests/batched/test_softmax.py.
+        tests/batched/test_gradients.py.
 
     Source: claim `softmax-jacobian`, chapter softmax-geometry.
 
@@ -86,7 +86,7 @@ def entropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor
     Numerics:
         Relative error ≤ 1e-12 in float64 for gaps to 700, ≤ 1e-5 in float32 for gaps to 80, near zero entropy
         too; exactly 0 for one allowed action. The gradient is `entropy_gradient` to the same digits.
-        tests/batched/test_softmax.py, tests/agreement/test_batched_reference.py.
+        tests/agreement/test_batched_reference.py.
 
     Source: claims `entropy-gradient-logits`, chapter entropy-covariance-identity; [cover2006elements].
 
@@ -152,7 +152,8 @@ def covariance_over_actions(
 
     Numerics:
         Error ≤ 1e-12 (float64) or 1e-5 (float32) of Σ π |x − E x| |y − E y|. Gradients: π (y − E y) to x, and
-        π ((x − E x)(y − E y) − Cov) to logits. tests/batched/test_softmax.py, test_gradients.py.
+        π ((x − E x)(y − E y) − Cov) to logits. tests/agreement/test_batched_reference.py,
+        tests/batched/test_gradients.py.
 
     Source: claim `entropy-gradient-covariance`, chapter entropy-covariance-identity.
 
@@ -183,7 +184,7 @@ def fisher(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor,
 
     Numerics:
         Relative error of each entry as of `probs`, the mode's π (1 − π) too. Holds actions² numbers a row:
-        for a vocabulary multiply by F through `covariance_over_actions`. tests/batched/test_softmax.py.
+        for a vocabulary multiply by F through `covariance_over_actions`. tests/batched/test_gradients.py.
 
     Source: claims `fisher-is-jacobian`, `fisher-rank`, chapter softmax-geometry; [amari1998natural].
 

@@ -33,7 +33,7 @@ def policy_gradient_delta_logits(
 
     Numerics:
         Error ≤ 1e-12 (float64) or 1e-5 (float32) of η π_a max |r − E r|. Differentiable in every tensor.
-        tests/batched/test_updates.py, test_gradients.py.
+        tests/agreement/test_batched_reference.py, tests/batched/test_gradients.py.
 
     Source: claim `score`, chapter entropy-covariance-identity; [williams1992simple], [sutton2000policy].
 
@@ -72,7 +72,7 @@ def natural_gradient_delta_logits(
 
     Numerics:
         Error ≤ 1e-12 (float64) or 1e-5 (float32) of η max |r − E r|. Differentiable in every tensor.
-        tests/batched/test_updates.py, test_gradients.py.
+        tests/agreement/test_batched_reference.py, tests/batched/test_gradients.py.
 
     Source: claim `entropy-natural-gradient`, chapter softmax-geometry; [kakade2001natural],
         [agarwal2021theory, Lemma 15].
