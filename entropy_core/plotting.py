@@ -19,6 +19,16 @@ from matplotlib.figure import Figure
 
 from entropy_core._shapes import Real
 
+__all__ = [
+    "ThemedFigure",
+    "covariance_signs",
+    "entropy_against_temperature",
+    "gradient_signs",
+    "prediction_against_measurement",
+    "residuals_against_step",
+    "sign_errors_against_step",
+]
+
 PREDICTION = "#0b4a86"
 MEASUREMENT = "#b55a00"
 _INK = "#010203"
