@@ -13,7 +13,7 @@ import numpy as np
 __all__ = ["covariance_limit", "curvature_down", "curvature_up", "remainder_bounds"]
 
 LARGEST_EXCESS = np.sqrt(3) / 18
-TWO_ACTIONS_UP = 0.08024756189864152
+TWO_ACTIONS_UP = 0.08024756189865684
 OUTWARD = 1e-12
 
 
