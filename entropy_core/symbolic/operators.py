@@ -191,6 +191,9 @@ class At(PointFree):
     def _latex(self, printer):
         return rf"{printer._print(self.args[0])}_{{{printer._print(self.args[1])}}}"
 
+    def _sympystr(self, printer):
+        return f"{printer._print(self.args[0])}[{printer._print(self.args[1])}]"
+
 
 class Indicator(PointFree):
     """The field that is 1 at one action and 0 elsewhere; prints as e_j."""

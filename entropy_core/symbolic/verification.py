@@ -27,12 +27,7 @@ from entropy_core.symbolic.fields import (
     straight_path,
     temperature_path,
 )
-from entropy_core.symbolic.operators import (
-    Field,
-    Named,
-    Total,
-    is_field,
-)
+from entropy_core.symbolic.operators import Dt, Field, Named, Total, is_field
 from entropy_core.symbolic.realisation import realise
 from entropy_core.symbolic.sums import is_zero
 from entropy_core.symbolic.walk import Walk
@@ -120,7 +115,7 @@ def _disagreement(left, right, path, size):
             sides = [_as_list(walk(side), size) for side in (left, right)]
             for a, b in zip(*sides, strict=True):
                 if abs(a - b) > mpmath.mpf(10) ** (-DIGITS) * max(1, abs(a), abs(b)):
-                    return _in_words(law(0), assignment, a, b)
+                    return _in_words(law(0), both, assignment, a, b)
     return ""
 
 
@@ -191,16 +186,16 @@ def _listed(sizes):
     return f"{sizes[0]}..{sizes[-1]}" if len(sizes) > 1 else "".join(map(str, sizes))
 
 
-def _in_words(values, assignment, a, b):
-    shown = {
-        **assignment,
-        **{s: v for s, v in values.items() if s in (logits, delta_logits) or not isinstance(v, list)},
-    }
+def _in_words(values, expression, assignment, a, b):
+    """The point at which two sides differ: the indices, the logits and what else the sides mention."""
+    mentioned = _primitives(expression) | {logits} | ({delta_logits} if expression.has(Dt) else set())
+    named = sorted(mentioned & values.keys(), key=lambda s: (s != logits, str(s)))
+    shown = {**assignment, **{s: values[s] for s in named}}
     point = ", ".join(f"{s} = {_short(v)}" for s, v in shown.items())
     return f"at {point} the left side is {mpmath.nstr(a, 8)} and the right side {mpmath.nstr(b, 8)}"
 
 
 def _short(value):
-    return (
-        f"({', '.join(map(_short, value))})" if isinstance(value, list) else mpmath.nstr(mpmath.mpf(value), 5)
-    )
+    if isinstance(value, list):
+        return f"({', '.join(map(_short, value))})"
+    return str(value) if isinstance(value, int) else mpmath.nstr(mpmath.mpf(value), 5)
