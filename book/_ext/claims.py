@@ -74,7 +74,8 @@ class RunTable(nodes.General, nodes.Element):
 
 def deciding_checks(claim: Claim, run: junit.TestRun) -> list[str]:
     """The checks the page names, then the other tests that carry the claim's mark."""
-    return claim.checks + sorted(run.marked().get(claim.name, set()) - {_bare(c) for c in claim.checks})
+    named = {*claim.checks, *map(_bare, claim.checks)}
+    return claim.checks + sorted(run.marked().get(claim.name, set()) - named)
 
 
 def deciding_cases(claim: Claim, run: junit.TestRun) -> list[junit.Case]:

@@ -56,11 +56,15 @@ class TestRun:
         return cells[: ends[0] + 1] if ends else []
 
     def marked(self) -> dict[str, set[str]]:
-        """Claim id to the unit tests marked with it, without their parameters."""
-        marked: dict[str, set[str]] = {}
+        """Claim id to the unit tests marked with it; of a test that carries the mark in part, those parameters."""
+        tests: dict[str, list[Case]] = {}
         for case in self.cases:
-            for claim in case.values("claim"):
-                marked.setdefault(claim, set()).add(f"{case.file}::{case.name.split('[', 1)[0]}")
+            tests.setdefault(f"{case.file}::{case.name.split('[', 1)[0]}", []).append(case)
+        marked: dict[str, set[str]] = {}
+        for test, cases in tests.items():
+            for claim in {value for case in cases for value in case.values("claim")}:
+                carrying = [f"{c.file}::{c.name}" for c in cases if claim in c.values("claim")]
+                marked.setdefault(claim, set()).update([test] if len(carrying) == len(cases) else carrying)
         return marked
 
     def glued(self, notebook: str) -> dict[str, str]:

@@ -265,6 +265,16 @@ def test_another_test_with_the_mark_counts_too(build):
     assert any("test_again is failed" in line for line in warnings)
 
 
+def test_a_marked_parameter_counts_and_its_unmarked_siblings_do_not(build):
+    sibling = case("tests/test_lemma.py", "test_named[other]", "<failure/>", {})
+    warnings, out = build(SOUND, [passed(), passed("test_named[lemma]"), sibling])
+    assert warnings == []
+    assert "tests/test_lemma.py::test_named[lemma]" in text_of(out / "book" / "ledger.html")
+    failing = case("tests/test_lemma.py", "test_named[lemma]", "<failure/>", {"claim": "lemma"})
+    warnings, _ = build(SOUND, [passed(), failing])
+    assert any("test_named[lemma] is failed" in line for line in warnings)
+
+
 def test_cell_decides_with_its_glued_number_and_a_later_failure_does_not_count(build):
     chapter = SOUND.replace(LEMMA_TEST, "book/chapter.ipynb#decides").replace(
         ":theorem:", ":value: error\n:theorem:"
