@@ -56,7 +56,7 @@ class TestRun:
         return cells[: ends[0] + 1] if ends else []
 
     def marked(self) -> dict[str, set[str]]:
-        """Claim id to the unit tests marked with it; of a test that carries the mark in part, those parameters."""
+        """Claim id to the unit tests marked with it; of a test marked in part, the marked parameters."""
         tests: dict[str, list[Case]] = {}
         for case in self.cases:
             tests.setdefault(f"{case.file}::{case.name.split('[', 1)[0]}", []).append(case)

@@ -272,7 +272,7 @@ def test_a_marked_parameter_counts_and_its_unmarked_siblings_do_not(build):
     assert "tests/test_lemma.py::test_named[lemma]" in text_of(out / "book" / "ledger.html")
     failing = case("tests/test_lemma.py", "test_named[lemma]", "<failure/>", {"claim": "lemma"})
     warnings, _ = build(SOUND, [passed(), failing])
-    assert any("test_named[lemma] is failed" in line for line in warnings)
+    assert any("::test_named is failed" in line for line in warnings)
 
 
 def test_cell_decides_with_its_glued_number_and_a_later_failure_does_not_count(build):
