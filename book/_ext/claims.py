@@ -503,7 +503,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("claim", ClaimDirective)
     app.add_directive("claim-ledger", LedgerDirective)
     app.add_directive("test-run", RunDirective)
-    app.add_role("claim", ClaimRole())
+    app.add_role("claim", ClaimRole(innernodeclass=nodes.inline))
     app.add_post_transform(ExpandClaims)
     app.connect("env-get-outdated", read_run)
     app.connect("env-updated", refresh_ledger)

@@ -16,6 +16,7 @@ from entropy_core.symbolic.fields import (
     Path,
     any_path,
 )
+from entropy_core.symbolic.page import derivation_html
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.verification import DIGITS, SIZES, check
 
@@ -155,12 +156,9 @@ class Derivation:
     def _repr_latex_(self):
         return f"$$\n{self.latex}\n$$"
 
-    def _ipython_display_(self):
-        from IPython.display import display
-
-        display({"text/latex": self._repr_latex_(), "text/plain": repr(self)}, raw=True)
-        quiet = f'<p class="how-checked"><em>{self.how_checked}</em></p>'
-        display({"text/html": quiet, "text/plain": self.how_checked}, raw=True)
+    def _repr_html_(self):
+        lines = [(latex(line.expression), line.reason) for line in self.lines]
+        return derivation_html(latex(self.start), lines, self.how_checked)
 
 
 def _reason_latex(reason):

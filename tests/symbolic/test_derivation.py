@@ -1,7 +1,9 @@
 """Derivations: a wrong line stops the chain and names itself; what is printed is what was proved."""
 
+import re
 import subprocess
 import sys
+from html import unescape
 
 import pytest
 
@@ -39,6 +41,7 @@ from entropy_core.symbolic import (
     straight_path,
     substitute,
 )
+from entropy_core.symbolic.page import derivation_html
 
 LEMMA = r"\frac{d}{dt} H = - \operatorname{Cov}\left(\log\pi,\, \Delta z\right)"
 
@@ -140,12 +143,24 @@ def test_statement_is_display_latex_for_glue():
     assert lemma().statement._repr_latex_() == f"$$\n{LEMMA}\n$$"
 
 
-def test_notebook_shows_the_block_and_then_the_quiet_line(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
-    lemma()._ipython_display_()
-    assert shown[0]["text/latex"] == lemma()._repr_latex_()
-    assert "proved for every number of actions · exact for n = 2…6 · 50 digits" in shown[1]["text/html"]
+def test_page_has_one_row_per_line_each_with_its_formula_and_reason_and_the_quiet_line_last():
+    page, chain = lemma()._repr_html_(), lemma()
+    formulas = re.findall(r"derivation-formula.*?= (.*?)\\\)</span>", page)
+    assert [unescape(formula) for formula in formulas] == [latex(line.expression) for line in chain.lines]
+    reasons = re.findall(r'derivation-reason">(.*?)</div>', page)
+    assert reasons[0] == "product rule"
+    assert reasons[1].startswith(r'score: <span class="math notranslate nohighlight">\(\tfrac{d}{dt} \log\pi')
+    assert page.count(latex(chain.start)) == 1
+    quiet = "proved for every number of actions · exact for n = 2…6 · 50 digits"
+    assert page.endswith(f'<p class="how-checked"><em>{quiet}</em></p>')
+
+
+def test_page_escapes_what_html_would_read():
+    page = derivation_html("a < b", [("c & d", "since $a < b$ & so on")], "checked")
+    assert r"\(\displaystyle a &lt; b\)" in page
+    assert "c &amp; d" in page
+    assert r"since <span" in page
+    assert "&amp; so on" in page
 
 
 @pytest.mark.parametrize(
