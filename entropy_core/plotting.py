@@ -92,7 +92,8 @@ def gradient_signs(
     """
     probs, loss = np.asarray(probs, float), -np.asarray(entropy_gradient, float)
     threshold = float(np.exp(-entropy))
-    grid = np.linspace(1e-6, 1.0, 400)
+    right = min(1.0, 1.3 * float(probs.max()))
+    grid = np.linspace(1e-6, right, 400)
     with _axes(6.4, 3.6) as (figure, (axes,)):
         axes.axhline(0, color=_INK, linewidth=0.8)
         axes.axvline(threshold, color=_INK, linewidth=0.8, linestyle=":")
@@ -102,8 +103,8 @@ def gradient_signs(
         room = 0.35 * (highest - lowest)
         axes.set_ylim(lowest - room, highest + room)
         _beside(axes, threshold, highest + room, f"$e^{{-H}}$ = {threshold:.3g}", _INK, (4, -12))
-        _beside(axes, 1.0, 0.0, "above: a raised logit lowers entropy", _INK, (0, 7), ha="right")
-        _beside(axes, 1.0, 0.0, "below: it raises entropy", _INK, (0, -17), ha="right")
+        _beside(axes, right, 0.0, "above: a raised logit lowers entropy", _INK, (0, 7), ha="right")
+        _beside(axes, right, 0.0, "below: it raises entropy", _INK, (0, -17), ha="right")
         axes.set_xlabel("probability π of the action")
         axes.set_ylabel("−∂H/∂z  (nats per unit of logit)")
     lower, higher = _listed(probs[loss > 0]), _listed(probs[loss < 0])
@@ -161,7 +162,7 @@ def residuals_against_step(
     """What a prediction misses over the step size, one panel for each number of actions, axes logarithmic.
 
     Args:
-        step_sizes: η > 0, in logits.
+        step_sizes: standard deviation of Δz under the policy, > 0, in logits.
         residuals_by_actions: number of actions to the missed entropy in nats, sign ignored,
             shape [instances, step sizes].
         reference_slopes: powers of the step size drawn for comparison.
@@ -183,7 +184,7 @@ def residuals_against_step(
                 _beside(axes, step_sizes[1], line[1], f"slope {slope}", PREDICTION, (3, -13))
             axes.margins(y=0.12)
             axes.set_title(f"{n} actions")
-            axes.set_xlabel("step size η  (logits)")
+            axes.set_xlabel("sd of Δz  (logits)")
         panels[0].set_ylabel("|residual|  (nats)")
     slopes = ", ".join(f"{_slope(step_sizes, m):.2f} for {n} actions" for n, m in medians.items())
     return ThemedFigure(
@@ -280,8 +281,8 @@ def sign_errors_against_step(
 
     Args:
         step_sizes: standard deviation of Δz under the policy, in logits.
-        rises_that_fell: share of all steps, 0 to 1, that were promised a rise of entropy and lowered it.
-        falls_that_rose: share of all steps, 0 to 1, that were promised a fall of entropy and raised it.
+        rises_that_fell: of the steps promised a rise of entropy, the share, 0 to 1, that lowered it.
+        falls_that_rose: of the steps promised a fall of entropy, the share, 0 to 1, that raised it.
 
     Returns:
         One panel, step size on a logarithmic axis.
@@ -297,10 +298,10 @@ def sign_errors_against_step(
             axes, step_sizes[-3], 100 * rose[-3], "promised a fall, rose", MEASUREMENT, (-8, 8), ha="right"
         )
         axes.set_xlabel("standard deviation of Δz under the policy  (logits)")
-        axes.set_ylabel("share of steps  (%)")
+        axes.set_ylabel("promises broken  (%)")
     return ThemedFigure(
         figure,
-        "Share of steps with the wrong promised sign, for step sizes from "
+        "Share of broken promises about the sign, for step sizes from "
         f"{step_sizes[0]:.2g} to {step_sizes[-1]:.2g}. "
         f"Promised rises that fell: from {fell[0]:.1%} to {fell[-1]:.1%}. "
         f"Promised falls that rose: from {rose[0]:.1%} to {rose[-1]:.1%}, at most {rose.max():.1%}.",

@@ -186,7 +186,9 @@ def test_gradient_points_are_the_given_gradient_and_the_line_is_the_formula(draw
     np.testing.assert_array_equal(points[1], [0.3116, -0.1615, -0.1501])
     crossing = line[0][np.argmin(np.abs(line[1][10:])) + 10]
     assert crossing == pytest.approx(np.exp(-ENTROPY), abs=2e-3), "the line crosses zero at e^(-H)"
-    assert line[1][-1] == pytest.approx(ENTROPY), "at probability 1 the weight is H"
+    end = line[0][-1]
+    assert PROBS.max() < end <= 1, "the line reaches beyond the likeliest action"
+    assert line[1][-1] == pytest.approx(end * (np.log(end) + ENTROPY))
 
 
 def test_tangents_have_the_given_slopes(drawn):
