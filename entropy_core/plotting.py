@@ -21,10 +21,12 @@ from entropy_core._shapes import Real
 
 __all__ = [
     "ThemedFigure",
+    "advantage_weights",
     "covariance_signs",
     "entropy_against_temperature",
     "gradient_signs",
     "prediction_against_measurement",
+    "predictions_against_measurement",
     "residuals_against_step",
     "sign_errors_against_step",
 ]
@@ -305,6 +307,83 @@ def sign_errors_against_step(
         f"{step_sizes[0]:.2g} to {step_sizes[-1]:.2g}. "
         f"Promised rises that fell: from {fell[0]:.1%} to {fell[-1]:.1%}. "
         f"Promised falls that rose: from {rose[0]:.1%} to {rose[-1]:.1%}, at most {rose.max():.1%}.",
+    )
+
+
+def advantage_weights(
+    probs: Real[np.ndarray, " actions"],
+    entropy: float,
+    natural: Real[np.ndarray, " actions"],
+    plain: Real[np.ndarray, " actions"],
+) -> ThemedFigure:
+    """How much entropy an update pays for an action's advantage, over the action's probability.
+
+    Args:
+        probs: probability of each action.
+        entropy: H in nats; gives the lines log π + H and π(log π + H).
+        natural: measured weight under the natural gradient, in nats; drawn as full points.
+        plain: measured weight under the policy gradient, in nats; drawn as open points.
+
+    Returns:
+        One panel, probability on a logarithmic axis.
+    """
+    probs, natural, plain = (np.asarray(v, float) for v in (probs, natural, plain))
+    grid = np.geomspace(probs.min() / 1.5, 1.0, 300)
+    with _axes(6.4, 3.6) as (figure, (axes,)):
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.semilogx(grid, np.log(grid) + entropy, color=PREDICTION)
+        axes.semilogx(grid, grid * (np.log(grid) + entropy), color=PREDICTION, linestyle="--")
+        axes.semilogx(probs, natural, "o", color=MEASUREMENT)
+        axes.semilogx(probs, plain, "o", color=MEASUREMENT, markerfacecolor="none")
+        left = grid[20]
+        _beside(axes, left, np.log(left) + entropy, "natural: log π + H", PREDICTION, (16, -6))
+        _beside(axes, left, 0.0, "plain: π(log π + H)", PREDICTION, (16, 8))
+        axes.set_xlabel("probability π of the action")
+        axes.set_ylabel("weight of its advantage  (nats)")
+    return ThemedFigure(
+        figure,
+        f"Weight of the advantage over probability for {probs.size} actions between {probs.min():.2g} and "
+        f"{probs.max():.2g}, H = {entropy:.3g}. Under the natural gradient the weight rises with the "
+        f"probability throughout, from {natural.min():.3g} to {natural.max():.3g} nats. Under the policy "
+        f"gradient it is {plain[probs.argmin()]:.2g} nats for the rarest action, at least {plain.min():.2g} "
+        f"and at most {plain.max():.2g}.",
+    )
+
+
+def predictions_against_measurement(
+    predicted_by_form: Mapping[str, Real[np.ndarray, " points"]],
+    measured: Real[np.ndarray, " points"],
+) -> ThemedFigure:
+    """Measured entropy changes over the predictions of several forms; wrong signs are open points.
+
+    Args:
+        predicted_by_form: title of each panel to its predicted entropy changes, in nats.
+        measured: measured entropy changes, in nats.
+
+    Returns:
+        Small multiples with the line of equality.
+    """
+    measured, said = np.asarray(measured, float), []
+    with _axes(7.2, 3.6, columns=len(predicted_by_form)) as (figure, panels):
+        for axes, (title, predicted) in zip(panels, predicted_by_form.items(), strict=True):
+            predicted = np.asarray(predicted, float)
+            wrong = np.sign(predicted) != np.sign(measured)
+            ends = np.array([min(predicted.min(), measured.min()), max(predicted.max(), measured.max())])
+            axes.axhline(0, color=_INK, linewidth=0.8)
+            axes.axvline(0, color=_INK, linewidth=0.8)
+            axes.plot(ends, ends, color=PREDICTION)
+            axes.plot(predicted[~wrong], measured[~wrong], ".", color=MEASUREMENT, markersize=4)
+            axes.plot(predicted[wrong], measured[wrong], "o", color=MEASUREMENT, markerfacecolor="none")
+            axes.set_title(title)
+            axes.set_xlabel("predicted  (nats)")
+            axes.ticklabel_format(style="sci", scilimits=(-2, 3), axis="both")
+            correlation = np.corrcoef(predicted, measured)[0, 1]
+            said.append(f"{title}: correlation {correlation:.2f}, wrong sign for {wrong.sum()}")
+        panels[0].set_ylabel("measured  (nats)")
+    return ThemedFigure(
+        figure,
+        f"{measured.size} measured entropy changes between {measured.min():.2g} and {measured.max():.2g} "
+        f"nats over predicted ones, {len(said)} panels with the line of equality. {'; '.join(said)}.",
     )
 
 

@@ -54,7 +54,25 @@ def sign_errors_against_step():
     )
 
 
+def advantage_weights():
+    """Four actions in powers of two, H = 1.2130 nats; weights typed, not computed."""
+    return plotting.advantage_weights(
+        np.array([0.5, 0.25, 0.125, 0.125]),
+        1.2130,
+        np.array([0.5198, -0.1733, -0.8665, -0.8664]),
+        np.array([0.26, -0.0433, -0.108, -0.11]),
+    )
+
+
+def predictions_against_measurement():
+    """Three points; the second form has the first sign wrong."""
+    forms = {"right": np.array([1.0, -2.0, 3.0]), "wrong": np.array([-1.0, -2.0, 3.0])}
+    return plotting.predictions_against_measurement(forms, np.array([1.0, -2.0, 3.0]))
+
+
 FIGURES = [
+    advantage_weights,
+    predictions_against_measurement,
     sign_errors_against_step,
     gradient_signs,
     entropy_against_temperature,
@@ -63,6 +81,11 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    advantage_weights: ["4 actions between 0.12 and 0.5", "from -0.867 to 0.52 nats", "at most 0.26"],
+    predictions_against_measurement: [
+        "3 measured entropy changes between -2 and 3 nats",
+        "right: correlation 1.00, wrong sign for 0; wrong: correlation 0.90, wrong sign for 1",
+    ],
     sign_errors_against_step: ["from 0.01 to 1", "from 0.0% to 25.0%", "from 0.1% to 1.0%, at most 2.0%"],
     gradient_signs: [
         "3 actions",
@@ -236,3 +259,18 @@ def _luminance(colour):
 def _contrast(light, dark):
     """Contrast ratio as WCAG 2 defines it."""
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_weights_of_an_advantage_lie_on_the_two_lines(drawn):
+    advantage_weights()
+    (natural, _), (plain, _), (full, _), (open_points, _) = drawn("semilogx")
+    at = np.interp(0.5, natural[0], natural[1]), np.interp(0.5, plain[0], plain[1])
+    np.testing.assert_allclose(at, (1.2130 - 0.6931, 0.2599), atol=2e-3)
+    np.testing.assert_array_equal(full[1], [0.5198, -0.1733, -0.8665, -0.8664])
+    np.testing.assert_array_equal(open_points[1], [0.26, -0.0433, -0.108, -0.11])
+
+
+def test_points_of_the_wrong_sign_are_drawn_apart(drawn):
+    predictions_against_measurement()
+    counts = [len(args[0]) for args, _ in drawn("plot") if len(args) == 3]
+    assert counts == [3, 0, 2, 1]

@@ -6,7 +6,15 @@ from entropy_core._shapes import Float
 from entropy_core.batched._primitives import Centre, CentredLogProbs, Entropy, LogProbs, Probs
 from entropy_core.batched._validation import over_actions
 
-__all__ = ["covariance_over_actions", "entropy", "fisher", "log_probs", "probs", "varentropy"]
+__all__ = [
+    "covariance_over_actions",
+    "entropy",
+    "fisher",
+    "fisher_pseudo_inverse",
+    "log_probs",
+    "probs",
+    "varentropy",
+]
 
 
 def log_probs(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, "*batch actions"]:
@@ -197,3 +205,47 @@ def fisher(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor,
     rows = logits.unsqueeze(-2).expand(*logits.shape, logits.shape[-1]).contiguous()
     unit_vectors = torch.eye(logits.shape[-1], dtype=logits.dtype, device=logits.device).expand_as(rows)
     return Probs.apply(logits).unsqueeze(-2) * Centre.apply(unit_vectors, rows)
+
+
+def fisher_pseudo_inverse(
+    logits: Float[torch.Tensor, "*batch actions"],
+) -> Float[torch.Tensor, "*batch actions actions"]:
+    """Moore–Penrose inverse of the Fisher information of the policy in its logits.
+
+    F⁺ = C diag(1/π) C with C = I − 11ᵀ/n, over the n allowed actions
+
+    It takes the policy gradient πA to the natural gradient whose plain mean is 0. To take that step use
+    `natural_gradient_delta_logits`, which needs no matrix and has no limit on the gap.
+
+    Args:
+        logits: z in nats; −inf forbids an action; a common constant cancels.
+
+    Returns:
+        F⁺, shape [..., actions, actions], symmetric, positive semidefinite, rows summing to 0; rows and
+        columns of forbidden actions are 0.
+
+    Raises:
+        TypeError: logits is not a floating-point tensor.
+        ValueError: there is no action.
+
+    Numerics:
+        Error ≤ 1e-12 (float64, gaps to 700) or 1e-5 (float32, gaps to 80) of
+        [δ_ij/π_i + (1/π_i + 1/π_j)/n + Σ(1/π)/n²]; beyond the gap infinite or NaN. Differentiable; −inf
+        passes no gradient. tests/agreement/test_batched_reference.py, tests/batched/test_gradients.py.
+
+    Source: claim `fisher-pseudo-inverse`, chapter two-gradients-two-covariances; [amari1998natural].
+
+    Example:
+        >>> fisher_pseudo_inverse(torch.tensor([0.0, 0.0]))
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+    """
+    (logits,) = over_actions(logits=logits)
+    log_probs = LogProbs.apply(logits)
+    forbidden = log_probs == -torch.inf
+    actions = (~forbidden).sum(dim=-1, keepdim=True)
+    reciprocals = torch.exp(-log_probs.masked_fill(forbidden, 0.0)).masked_fill(forbidden, 0.0)
+    shares = reciprocals / actions
+    mean = (shares / actions).sum(dim=-1)[..., None, None]
+    matrix = mean - (shares.unsqueeze(-1) + shares.unsqueeze(-2)) + torch.diag_embed(reciprocals)
+    return matrix.masked_fill(forbidden.unsqueeze(-1) | forbidden.unsqueeze(-2), 0.0)

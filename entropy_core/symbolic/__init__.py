@@ -63,6 +63,7 @@ from entropy_core.symbolic.operators import (
     DBeta,
     Dt,
     E,
+    Entry,
     Field,
     Grad,
     Indicator,
@@ -73,6 +74,7 @@ from entropy_core.symbolic.operators import (
     Total,
     Var,
     action_index,
+    named_matrix,
 )
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.realisation import realise
@@ -96,7 +98,14 @@ from entropy_core.symbolic.rules import (
     softmax_weights,
     substitute,
 )
-from entropy_core.symbolic.softmax import covariance_over_actions, entropy, fisher, varentropy
+from entropy_core.symbolic.softmax import (
+    covariance_over_actions,
+    entropy,
+    fisher,
+    fisher_pseudo_inverse,
+    number_of_actions,
+    varentropy,
+)
 from entropy_core.symbolic.sums import canonical, is_zero
 from entropy_core.symbolic.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 from entropy_core.symbolic.verification import Verdict, check
@@ -109,6 +118,7 @@ __all__ = [
     "Derivation",
     "Dt",
     "E",
+    "Entry",
     "Field",
     "Grad",
     "Hypothesis",
@@ -144,6 +154,7 @@ __all__ = [
     "evaluate",
     "first_order_entropy_change",
     "fisher",
+    "fisher_pseudo_inverse",
     "fold",
     "indicator_picks",
     "inverse_temperature",
@@ -155,11 +166,13 @@ __all__ = [
     "log_probs",
     "log_softmax",
     "logits",
+    "named_matrix",
     "natural_gradient_delta_logits",
     "new_entropy",
     "new_log_probs",
     "new_probs",
     "normalisation",
+    "number_of_actions",
     "policy_gradient_delta_logits",
     "probs",
     "probs_ratio",

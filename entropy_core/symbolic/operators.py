@@ -17,6 +17,7 @@ __all__ = [
     "DBeta",
     "Dt",
     "E",
+    "Entry",
     "Field",
     "Grad",
     "Indicator",
@@ -30,6 +31,7 @@ __all__ = [
     "Var",
     "action_index",
     "is_field",
+    "named_matrix",
 ]
 
 
@@ -270,3 +272,32 @@ def action_index(name):
         a positive integer symbol.
     """
     return Symbol(name, integer=True, positive=True)
+
+
+class Entry(PointFree):
+    """Entry of a named matrix over the actions: prints as F_ij and stands for its definition."""
+
+    latex_form = ""
+
+    @property
+    def definition(self):
+        """The expression in the two indices that this entry stands for."""
+        return type(self).entry(*self.args)
+
+    def _latex(self, printer):
+        row, column = map(printer._print, self.args)
+        return rf"{self.latex_form}_{{{row} {column}}}"
+
+
+def named_matrix(name, latex_form, entry):
+    """Return a matrix whose entries print by name.
+
+    Args:
+        name: name in code and in error messages.
+        latex_form: how it prints, without the indices.
+        entry: function of two action indices that gives the entry.
+
+    Returns:
+        subclass of `Entry`; called with two indices, it gives the entry.
+    """
+    return type(name, (Entry,), {"latex_form": latex_form, "entry": staticmethod(entry)})

@@ -27,6 +27,7 @@ from entropy_core.symbolic.operators import (
     Total,
     Var,
     action_index,
+    named_matrix,
 )
 
 __all__ = [
@@ -36,9 +37,13 @@ __all__ = [
     "fisher",
     "fisher_is_jacobian",
     "fisher_kernel",
+    "fisher_pseudo_inverse",
     "fisher_quadratic_form",
     "log_probs",
+    "number_of_actions",
+    "penrose_conditions",
     "probs",
+    "pseudo_inverse_entries",
     "score",
     "score_mean_zero",
     "softmax_gauge",
@@ -50,7 +55,8 @@ __all__ = [
 entropy = Quantity("entropy", "H", -Total(probs * log_probs), order=30)
 varentropy = Var(log_probs)
 covariance_over_actions = Cov
-_i, _j = action_index("i"), action_index("j")
+number_of_actions = Quantity("number_of_actions", "n", Total(1), order=3)
+_i, _j, _k, _l = map(action_index, "ijkl")
 _vector = Field("vector", "v", order=40)
 _shift = Scalar("shift", "c")
 
@@ -68,6 +74,27 @@ def fisher(i, j):
         expression in the indices.
     """
     return probs.at(i) * (KroneckerDelta(i, j) - probs.at(j))
+
+
+def fisher_pseudo_inverse(i, j):
+    """Return entry (i, j) of the Moore–Penrose inverse of the Fisher matrix.
+
+    Formula: F⁺_ij = δ_ij/π_i − (1/π_i + 1/π_j)/n + Σ_a (1/π_a)/n².
+
+    Args:
+        i: action, an index from `action_index`.
+        j: action.
+
+    Returns:
+        expression in the indices; `penrose_conditions` proves the name.
+    """
+    reciprocals = (1 / probs.at(i) + 1 / probs.at(j)) / number_of_actions
+    return KroneckerDelta(i, j) / probs.at(i) - reciprocals + Total(1 / probs) / number_of_actions**2
+
+
+_F = named_matrix("F", "F", fisher)
+_pseudo_inverse = named_matrix("F_plus", "F^{+}", fisher_pseudo_inverse)
+_C = named_matrix("C", "C", lambda i, j: KroneckerDelta(i, j) - 1 / number_of_actions)
 
 
 def softmax_gauge():
@@ -137,6 +164,39 @@ def fisher_kernel():
         Derivation(Total(fisher(_i, _j), _j))
         .to(probs.at(_i) - probs.at(_i) * Total(probs), r"$\delta_{ij}$ keeps $j = i$")
         .to(0, "probabilities sum to 1")
+    )
+
+
+def pseudo_inverse_entries():
+    """The pseudo-inverse as a product. Formula: C diag(1/π) C = F⁺ with C = I − 11ᵀ/n."""
+    return (
+        Derivation(Total(_C(_i, _k) / probs.at(_k) * _C(_k, _j), _k))
+        .to(
+            Total(_C(_i, _k) / probs.at(_k) * (KroneckerDelta(_k, _j) - 1 / number_of_actions), _k),
+            r"$C = I - \mathbf{1}\mathbf{1}^\top/n$",
+        )
+        .to(fisher_pseudo_inverse(_i, _j), r"$\delta_{jk}$ keeps $k = j$")
+    )
+
+
+def penrose_conditions():
+    """The four conditions that only the Moore–Penrose inverse meets.
+
+    Formula: F F⁺ = C, F⁺ F = C, with C = I − 11ᵀ/n symmetric; F F⁺ F = F; F⁺ F F⁺ = F⁺.
+
+    Returns:
+        four proved derivations, in this order.
+    """
+    other = _pseudo_inverse
+    return (
+        Derivation(Total(_F(_i, _k) * other(_k, _j), _k)).to(_C(_i, _j), "multiply out"),
+        Derivation(Total(other(_i, _k) * _F(_k, _j), _k)).to(_C(_i, _j), "multiply out"),
+        Derivation(Total(Total(_F(_i, _k) * other(_k, _l) * _F(_l, _j), _k), _l))
+        .to(Total(_C(_i, _l) * _F(_l, _j), _l), "$F F^{+} = C$")
+        .to(_F(_i, _j), r"columns of $F$ sum to 0"),
+        Derivation(Total(Total(other(_i, _k) * _F(_k, _l) * other(_l, _j), _k), _l))
+        .to(Total(_C(_i, _l) * other(_l, _j), _l), "$F^{+} F = C$")
+        .to(other(_i, _j), r"columns of $F^{+}$ sum to 0"),
     )
 
 

@@ -27,7 +27,7 @@ from entropy_core.symbolic.fields import (
     straight_path,
     temperature_path,
 )
-from entropy_core.symbolic.operators import Dt, Field, Named, Total, is_field
+from entropy_core.symbolic.operators import Dt, Entry, Field, Named, Total, is_field
 from entropy_core.symbolic.realisation import realise
 from entropy_core.symbolic.sums import is_zero
 from entropy_core.symbolic.walk import Walk
@@ -152,7 +152,7 @@ def _law(path, expression, size, draw):
 
 def _primitives(expression):
     """Fields and numbers that need a value: those without a definition, probs and log_probs excepted."""
-    found = set()
+    found = set().union(*[_primitives(entry.definition) for entry in expression.atoms(Entry)])
     for symbol in expression.atoms(Named):
         if symbol.definition is not None:
             found |= _primitives(symbol.definition)

@@ -88,6 +88,17 @@ def test_fisher(dtype, z):
 
 
 @every_case
+def test_pseudo_inverse_of_fisher(dtype, z):
+    (tensor,), (z,) = rounded(dtype, z[-17:])
+    allowed = np.isfinite(z)
+    reciprocals = np.divide(1.0, reference.probs(z), out=np.zeros(z.size), where=allowed)
+    shares = reciprocals / allowed.sum()
+    terms = np.diag(reciprocals) + shares[:, None] + shares + (shares / allowed.sum()).sum()
+    expected = reference.fisher_pseudo_inverse(z)
+    assert errs_by(batched.fisher_pseudo_inverse(tensor), expected, terms) <= PROMISED[dtype]
+
+
+@every_case
 def test_covariance(dtype, z):
     for name, x, y in quantities(z):
         if max(abs(x).max(), abs(y).max()) > torch.finfo(dtype).max or (

@@ -46,6 +46,25 @@ def test_fisher_entries_have_relative_error_below_1e_12(z):
     assert error_ratio(reference.fisher(z).ravel(), exact, 1e-12 * abs(exact)) <= 1
 
 
+@pytest.mark.claim("fisher-pseudo-inverse")
+@most_policies
+def test_pseudo_inverse_errs_by_1e_12_of_the_terms_that_cancel(record_property, z):
+    z = z[np.isfinite(z)][:6]
+    worst = 0.0
+    for i, j in np.ndindex(z.size, z.size):
+        exact = truth(symbolic.fisher_pseudo_inverse(i + 1, j + 1), logits=z)
+        allowed = 1e-12 * (abs(exact) if i == j else truth(_reciprocals(i + 1, j + 1), logits=z))
+        worst = max(worst, error_ratio(reference.fisher_pseudo_inverse(z)[i, j], exact, allowed))
+    record_property("largest relative error", f"{1e-12 * worst:.1e}")
+    assert worst <= 1
+
+
+def _reciprocals(i, j):
+    """Return the terms of an entry off the diagonal, all with the sign plus."""
+    n, pi = symbolic.number_of_actions, symbolic.probs
+    return (1 / pi.at(i) + 1 / pi.at(j)) / n + symbolic.Total(1 / pi) / n**2
+
+
 @most_policies
 def test_covariance_errs_by_2e_12_of_its_absolute_terms(z):
     for name, x, y in quantities(z):

@@ -15,6 +15,7 @@ CALLS = {
     "entropy": lambda z, u, r: batched.entropy(z),
     "varentropy": lambda z, u, r: batched.varentropy(z),
     "fisher": lambda z, u, r: batched.fisher(z),
+    "fisher_pseudo_inverse": lambda z, u, r: batched.fisher_pseudo_inverse(z),
     "entropy_gradient": lambda z, u, r: batched.entropy_gradient(z),
     "covariance_over_actions": lambda z, u, r: batched.covariance_over_actions(u, r, z),
     "first_order_entropy_change": lambda z, u, r: batched.first_order_entropy_change(z, u),

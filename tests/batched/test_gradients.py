@@ -25,6 +25,8 @@ SMALL, LARGE = [0.11, -0.23, 0.35, 0.02], [3.0, -2.0, 9.0, 0.5]
 WEIGHTS = [0.7, -1.3, 0.4, 2.1]
 TURNED = dynamics.new_entropy + symbolic.new_log_probs  # log π' + H'
 BEND = (1 + SCORE) * STEP
+LEVEL = 1 / symbolic.number_of_actions
+RECIPROCAL_TERM = (X - LEVEL * Total(X)) * (Y - LEVEL * Total(Y)) / probs
 
 # What the weighted sum Σ X f of each function is; Partial differentiates it in the logits.
 IN_LOGITS = {
@@ -34,6 +36,7 @@ IN_LOGITS = {
     "varentropy": symbolic.varentropy,
     "entropy_gradient": Total(X * symbolic.entropy_gradient),
     "fisher": symbolic.Cov(X, Y),
+    "fisher_pseudo_inverse": Total(RECIPROCAL_TERM),
     "covariance_over_actions": symbolic.Cov(X, Y),
     "first_order_entropy_change": symbolic.first_order_entropy_change,
     "second_order_entropy_change": symbolic.second_order_entropy_change,
@@ -53,8 +56,8 @@ IN_VALUES = {
 
 def weighted_sum(name, z, values, x, y):
     """Return the scalar that IN_LOGITS[name] denotes, from the batched layer."""
-    if name == "fisher":
-        return x @ batched.fisher(z) @ y
+    if name.startswith("fisher"):
+        return x @ getattr(batched, name)(z) @ y
     if name == "covariance_over_actions":
         return batched.covariance_over_actions(values, y, z)
     if name.endswith("delta_logits"):
@@ -80,7 +83,8 @@ def gradient_scale(name, exact, oracle):
     """Return the largest entry; for products, at least the largest term that entries are differences of."""
     products = ("fisher", "covariance_over_actions", "policy_gradient_delta_logits")
     terms = truth(probs * (X - E(X)) * (Y - E(Y)), **oracle) if name in products else []
-    return max(map(abs, [*exact, *terms]))
+    reciprocal_terms = truth(RECIPROCAL_TERM, **oracle) if name == "fisher_pseudo_inverse" else []
+    return max(map(abs, [*exact, *terms, *reciprocal_terms]))
 
 
 def gradients_of(name, z, values):

@@ -26,7 +26,7 @@ def weight_like(result):
 @pytest.mark.parametrize("actions", [1, 5, 64, 1001])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_batch_gives_what_its_rows_give(name, actions, dtype):
-    if name == "fisher" and actions > 64:
+    if name.startswith("fisher") and actions > 64:
         actions = 65
     inputs = rows(7, actions, dtype)
     together = CALLS[name](*inputs)
@@ -46,7 +46,7 @@ def test_gradients_of_a_batch_are_those_of_its_rows(name):
 
 @pytest.mark.parametrize("name", CALLS)
 def test_strides_do_not_matter(name):
-    inputs = rows(6, 257 if name != "fisher" else 31, torch.float32)
+    inputs = rows(6, 257 if not name.startswith("fisher") else 31, torch.float32)
     expected = CALLS[name](*inputs)
     transposed = [x.t().contiguous().t() for x in inputs]
     every_second = [torch.stack([x, x + 1], dim=-1).flatten(-2)[:, ::2] for x in inputs]
@@ -93,7 +93,7 @@ def test_an_empty_batch_is_no_error():
     assert batched.entropy_change(z, z).shape == (0,)
 
 
-@pytest.mark.parametrize("name", [name for name in CALLS if name != "fisher"])
+@pytest.mark.parametrize("name", [name for name in CALLS if not name.startswith("fisher")])
 def test_a_vocabulary_of_32000_in_bfloat16(name):
     z = 4 * torch.randn(64, 32000, generator=torch.Generator().manual_seed(2))
     z[:, ::7] = NEVER

@@ -25,7 +25,8 @@ TWO = torch.zeros(2)
     ],
 )
 @pytest.mark.parametrize(
-    "name", ["log_probs", "probs", "entropy", "varentropy", "entropy_gradient", "fisher"]
+    "name",
+    ["log_probs", "probs", "entropy", "varentropy", "entropy_gradient", "fisher", "fisher_pseudo_inverse"],
 )
 def test_logits_that_are_no_policy_are_refused(without_shape_checks, name, logits, error, message):
     with pytest.raises(error, match=message):

@@ -12,7 +12,7 @@ RNG = np.random.default_rng(11)
 LOGITS = 4 * RNG.standard_normal((40, 9))
 STEPS, X, Y = RNG.standard_normal((3, 40, 9))
 OF_LOGITS = [reference.log_probs, reference.probs, reference.entropy, reference.varentropy]
-OF_LOGITS += [reference.entropy_gradient, reference.fisher]
+OF_LOGITS += [reference.entropy_gradient, reference.fisher, reference.fisher_pseudo_inverse]
 OF_STEPS = [
     reference.entropy_change,
     reference.first_order_entropy_change,
@@ -54,7 +54,9 @@ def test_deleting_a_forbidden_action_changes_nothing(function):
     result, expected = function(z), function(LOGITS)
     for axis in range(1, result.ndim):
         result = np.delete(result, 4, axis=axis)
-    np.testing.assert_allclose(result, expected, rtol=2e-15, atol=1e-16)
+    cancelling = function is reference.fisher_pseudo_inverse
+    atol = 2e-15 * abs(expected).max() if cancelling else 1e-16
+    np.testing.assert_allclose(result, expected, rtol=2e-15, atol=atol)
 
 
 @pytest.mark.parametrize("function", OF_STEPS)
@@ -100,6 +102,29 @@ def test_fisher_is_symmetric_and_never_negative():
     f = reference.fisher(LOGITS)
     np.testing.assert_array_equal(f, f.swapaxes(-1, -2))
     assert (np.linalg.eigvalsh(f) > -1e-16).all()
+
+
+@pytest.mark.claim("fisher-pseudo-inverse")
+def test_pseudo_inverse_meets_the_four_penrose_conditions(record_property):
+    z = np.where(STEPS > 1.5, NEVER, LOGITS / 4)
+    f, g = reference.fisher(z), reference.fisher_pseudo_inverse(z)
+    assert np.isneginf(z).any()
+    for product in (f @ g, g @ f):
+        np.testing.assert_allclose(product, product.swapaxes(-1, -2), atol=1e-12)
+    np.testing.assert_allclose(f @ g @ f, f, atol=1e-13)
+    np.testing.assert_allclose(g @ f @ g, g, rtol=1e-10, atol=1e-10)
+    brute_force = np.linalg.pinv(f, rcond=1e-10, hermitian=True)
+    worst = (abs(g - brute_force).max((-1, -2)) / abs(g).max((-1, -2))).max()
+    record_property("largest distance from a numerical pseudo-inverse", f"{worst:.1e}")
+    assert worst < 1e-10
+
+
+def test_pseudo_inverse_takes_the_policy_gradient_to_the_centred_natural_gradient():
+    z = LOGITS / 4
+    vanilla = reference.policy_gradient_delta_logits(z, X, 0.3)
+    natural = reference.natural_gradient_delta_logits(z, X, 0.3)
+    direction = (reference.fisher_pseudo_inverse(z) @ vanilla[..., None])[..., 0]
+    np.testing.assert_allclose(direction, natural - natural.mean(-1, keepdims=True), rtol=0, atol=1e-12)
 
 
 def test_first_order_is_the_gradient_along_the_step():

@@ -14,6 +14,7 @@ OF_LOGITS = [
     reference.varentropy,
     reference.entropy_gradient,
     reference.fisher,
+    reference.fisher_pseudo_inverse,
 ]
 OF_STEPS = [
     reference.entropy_change,
@@ -150,3 +151,11 @@ def test_inputs_are_left_as_they_were():
     for function in OF_STEPS:
         function(logits, delta_logits)
     np.testing.assert_array_equal((logits, delta_logits), before)
+
+
+def test_a_pseudo_inverse_beyond_float64_is_refused():
+    reference.fisher_pseudo_inverse(np.array([[0.0, -700.0, NEVER]]))
+    with pytest.raises(
+        ValueError, match=r"within 700 nats; a gap of 800 came.*natural_gradient_delta_logits"
+    ):
+        reference.fisher_pseudo_inverse(np.array([[0.0, 1.0, 2.0], [0.0, NEVER, -800.0]]))
