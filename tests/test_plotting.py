@@ -54,7 +54,21 @@ def sign_errors_against_step():
     )
 
 
+def entropy_paths():
+    """One path that rises to 1.5 nats and one that falls."""
+    predicted = {"rises": np.array([1.0, 1.5, 0.5]), "falls": np.array([1.0, 0.7, 0.5])}
+    return plotting.entropy_paths(np.array([0.0, 2.0, 4.0]), predicted, predicted)
+
+
+def shares_against_alignment():
+    """Two shares at three alignments, of 100 instances."""
+    shares = {"positive": np.array([0.0, 0.5, 1.0]), "monotone": np.array([0.0, 0.36, 1.0])}
+    return plotting.shares_against_alignment(np.array([-1.0, 0.0, 1.0]), shares, 100)
+
+
 FIGURES = [
+    entropy_paths,
+    shares_against_alignment,
     sign_errors_against_step,
     gradient_signs,
     entropy_against_temperature,
@@ -63,6 +77,8 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
+    shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     sign_errors_against_step: ["from 0.01 to 1", "from 0.0% to 25.0%", "from 0.1% to 1.0%, at most 2.0%"],
     gradient_signs: [
         "3 actions",
@@ -103,6 +119,7 @@ def drawn(monkeypatch):
         "loglog",
         "semilogx",
         "bar",
+        "errorbar",
         "fill_between",
         "set_xlabel",
         "set_ylabel",
@@ -210,6 +227,20 @@ def test_bands_are_percentiles_and_reference_lines_have_their_slope(drawn):
     (median, _), (reference, _) = drawn("loglog")
     np.testing.assert_allclose(median[1] / STEPS**2, 51.0)
     np.testing.assert_allclose(np.diff(np.log(reference[1])) / np.diff(np.log(STEPS)), 2.0)
+
+
+def test_share_bars_are_one_standard_error(drawn):
+    shares_against_alignment()
+    (_, (_, monotone, deviation)), *_ = [(k, args) for args, k in reversed(drawn("errorbar"))]
+    np.testing.assert_allclose(monotone, [0, 36, 100])
+    np.testing.assert_allclose(deviation, [0, 4.8, 0])  # 100 √(.36 · .64 / 100)
+
+
+def test_entropy_paths_draw_the_prediction_and_the_measurement(drawn):
+    plotting.entropy_paths(STEPS, {"a": STEPS}, {"a": 2 * STEPS})
+    (line, _), (points, _) = drawn("plot")
+    np.testing.assert_array_equal(line[1], STEPS)
+    np.testing.assert_array_equal(points[1], 2 * STEPS)
 
 
 def test_bars_are_the_probabilities_before_and_after(drawn):

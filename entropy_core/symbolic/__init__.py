@@ -29,7 +29,7 @@ The subjects `softmax`, `dynamics` and `updates` carry the names of the numeric 
 return proved derivations (`dynamics.entropy_lemma()`).
 """
 
-from entropy_core.symbolic import dynamics, rules, softmax, updates
+from entropy_core.symbolic import dynamics, outcomes, rules, softmax, updates
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -73,6 +73,12 @@ from entropy_core.symbolic.operators import (
     Total,
     Var,
     action_index,
+)
+from entropy_core.symbolic.outcomes import (
+    correct,
+    entropy_of_correct,
+    entropy_of_wrong,
+    success_probability,
 )
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.realisation import realise
@@ -133,6 +139,7 @@ __all__ = [
     "canonical",
     "chain_rule",
     "check",
+    "correct",
     "covariance_over_actions",
     "definition",
     "delta_logits",
@@ -141,6 +148,8 @@ __all__ = [
     "entropy",
     "entropy_change",
     "entropy_gradient",
+    "entropy_of_correct",
+    "entropy_of_wrong",
     "evaluate",
     "first_order_entropy_change",
     "fisher",
@@ -160,6 +169,7 @@ __all__ = [
     "new_log_probs",
     "new_probs",
     "normalisation",
+    "outcomes",
     "policy_gradient_delta_logits",
     "probs",
     "probs_ratio",
@@ -176,6 +186,7 @@ __all__ = [
     "step_size",
     "straight_path",
     "substitute",
+    "success_probability",
     "temperature_path",
     "updates",
     "varentropy",
