@@ -67,6 +67,7 @@ STATEMENTS = {
 }
 
 
+@pytest.mark.claim("one-crossing")
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_the_statement_is_proved_and_its_variant_refused(name):
     left, right, wrong = STATEMENTS[name]
@@ -76,6 +77,7 @@ def test_the_statement_is_proved_and_its_variant_refused(name):
     assert not check(left, wrong).holds
 
 
+@pytest.mark.claim("noise-drift")
 @pytest.mark.parametrize("name", ["noise_in_logits", "noise_in_sampled_gradient"])
 def test_mean_curvature_is_proved_and_its_double_refused(name):
     statement = getattr(outcomes, name)().statement
@@ -94,6 +96,7 @@ def test_conditional_entropies_are_those_of_the_two_parts():
         assert abs(evaluate(success_probability, values) - mpmath.mpf(3) / 8) < 1e-14
 
 
+@pytest.mark.claim("binary-reward-flow")
 @pytest.mark.parametrize("name", ["natural_flow_of_success", "natural_flow_freezes_correct"])
 def test_zero_or_one_is_all_that_the_flow_needs(name):
     certificate = getattr(outcomes, name)()
