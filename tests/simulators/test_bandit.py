@@ -70,6 +70,12 @@ def test_mean_sampled_step_is_the_exact_gradient():
     assert abs(probs * REWARDS[0] - exact).max() > 0.02, "the centring must be visible at this size"
 
 
+def test_sampled_scores_are_centred():
+    # Every score e − π sums to 0 over the actions, so the logits keep their sum in each single step.
+    run = sampled_policy_gradient(np.random.default_rng(3), LOGITS, REWARDS, 1.0, 5, 2, reward_noise=1.0)
+    assert run.final_logits.sum(axis=1) == pytest.approx(LOGITS.sum(axis=1), abs=1e-10)
+
+
 def test_noise_shrinks_with_the_batch():
     many, none = np.zeros((20_000, 4)), np.zeros((20_000, 4))
     run = lambda batch: sampled_policy_gradient(  # noqa: E731
