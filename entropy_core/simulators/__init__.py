@@ -3,6 +3,20 @@
 Everything here is seeded by the generator that the caller passes, in float64, batched over instances.
 """
 
+from entropy_core.simulators.bandit import (
+    BanditRun,
+    aligned_bandits,
+    natural_gradient_flow,
+    policy_gradient_flow,
+    sampled_policy_gradient,
+)
 from entropy_core.simulators.instances import random_steps
 
-__all__ = ["random_steps"]
+__all__ = [
+    "BanditRun",
+    "aligned_bandits",
+    "natural_gradient_flow",
+    "policy_gradient_flow",
+    "random_steps",
+    "sampled_policy_gradient",
+]

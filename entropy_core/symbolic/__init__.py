@@ -29,7 +29,7 @@ The subjects `softmax`, `dynamics` and `updates` carry the names of the numeric 
 return proved derivations (`dynamics.entropy_lemma()`).
 """
 
-from entropy_core.symbolic import dynamics, rules, softmax, updates
+from entropy_core.symbolic import dynamics, outcomes, rules, softmax, updates
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -75,6 +75,12 @@ from entropy_core.symbolic.operators import (
     Var,
     action_index,
     named_matrix,
+)
+from entropy_core.symbolic.outcomes import (
+    correct,
+    entropy_of_correct,
+    entropy_of_wrong,
+    success_probability,
 )
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.realisation import realise
@@ -143,6 +149,7 @@ __all__ = [
     "canonical",
     "chain_rule",
     "check",
+    "correct",
     "covariance_over_actions",
     "definition",
     "delta_logits",
@@ -151,6 +158,8 @@ __all__ = [
     "entropy",
     "entropy_change",
     "entropy_gradient",
+    "entropy_of_correct",
+    "entropy_of_wrong",
     "evaluate",
     "first_order_entropy_change",
     "fisher",
@@ -173,6 +182,7 @@ __all__ = [
     "new_probs",
     "normalisation",
     "number_of_actions",
+    "outcomes",
     "policy_gradient_delta_logits",
     "probs",
     "probs_ratio",
@@ -189,6 +199,7 @@ __all__ = [
     "step_size",
     "straight_path",
     "substitute",
+    "success_probability",
     "temperature_path",
     "updates",
     "varentropy",
