@@ -23,6 +23,7 @@ from entropy_core.batched.dynamics import (
     entropy_gradient,
     first_order_entropy_change,
     second_order_entropy_change,
+    third_order_entropy_change,
 )
 from entropy_core.batched.softmax import (
     covariance_over_actions,
@@ -51,5 +52,6 @@ __all__ = [
     "policy_gradient_delta_logits",
     "probs",
     "second_order_entropy_change",
+    "third_order_entropy_change",
     "varentropy",
 ]

@@ -1,16 +1,18 @@
 """Bounds on R = ΔH + Cov(log π, u) that hold for every policy on n actions and every step u of range D.
 
 Curvature. Along π_t ∝ π e^{tu}, R = ∫₀¹ (1 − t) H''(t) dt, so −a D² ≤ H'' ≤ b D² gives −½ a D² ≤ R ≤ ½ b D².
-With D = 1, ℓ = log π_t, Y = (u − E u)², v = E Y ≤ ¼:
-    (A) H'' = −E[Y (1 + ℓ + H)] and Jensen under π Y / v:       a = ¼ (1 + log n),     b = ¼ (log 4n − 1);
-    (B) −H'' = v + Cov(ℓ, Y) and Jensen on each sign of Y − v:  a = ¼ + c log(n / 4c),  b = c log(n / c),
-        where c = max x(1 − x)|1 − 2x| = √3/18 bounds E (Y − v)₊;
-    (2) two actions, p = σ(s): H'' = ¼ (s tanh ½s − 1) / cosh² ½s, which is between −¼ and RISE.
+With D = 1, u on [0, 1], ℓ = log π_t, m = E u, Y = (u − m)², v = E Y and M = E (Y − v)₊ = E (v − Y)₊:
+    −H'' = v + Cov(ℓ, Y). One sign of Y − v is spread over at most n − 1 actions: Jensen. On the other sign no
+    action is likelier than the whole sign. What is left is to bound M by v and max(m, 1 − m); the steps are
+    written out in entropy_core.reference._remainder and in the chapter beyond-first-order. The result:
+    rise: b = max over x of x(1 − x)[(2x − 1) log((n − 1) x/(1 − x)) − 1], sharp;
+    fall: a = max over y of ¼(1 − y²)[1 + y log((n − 1)(1 − y)/y)] for n ≥ 3, not sharp; ¼ for n = 2, sharp.
 Slope. H' = −Cov(ℓ, u), and |Cov(ℓ, u)| ≤ K D: linear in u, it is largest for u the indicator of some actions
 S with P = π(S), where E[ℓ|S] ≤ log P and E[ℓ|not S] ≥ log((1 − P)/(n − 1)). So
 K = max x(1 − x) log((n − 1) x / (1 − x)), reached at x = σ(s) with (s + log(n − 1)) tanh ½s = 1.
 Both ΔH and Cov(ℓ, u) are within K D, and |ΔH| ≤ log n: |R| ≤ K D + min(K D, log n).
-The varentropy forms D²(1/8 + √V/4) and D√V are never smaller, and are not computed.
+Both maxima are the only ones on their interval, so that Newton's method for the zero of the derivative finds
+them. The varentropy forms D²(1/8 + √V/4) and D√V are never smaller, and are not computed.
 """
 
 import math
@@ -19,9 +21,7 @@ import torch
 
 __all__: list[str] = []
 
-EXCESS = math.sqrt(3) / 18
-RISE = 0.08024756189865684
-NEWTON_STEPS = 5
+NEWTON_STEPS = 8
 
 
 def remainder_bounds(actions, step_range):
@@ -37,15 +37,33 @@ def remainder_bounds(actions, step_range):
 
 
 def _fall(n):
-    """Return a: H'' ≥ −a D²."""
-    general = torch.minimum((1 + torch.log(n)) / 4, 0.25 + EXCESS * torch.log(n / (4 * EXCESS)))
-    return torch.where(n == 2, 0.25, general)
+    """Return a: H'' ≥ −a D².
+
+    The derivative in y has the sign of λ(1 − 3y²) − 1 − 3y with λ = log((n − 1)(1 − y)/y), which falls where
+    y² < ⅓; the start is the root to first order in 1/log n.
+    """
+    shift = torch.log(n - 1)
+    y = math.sqrt(1 / 3) - 0.79 / (shift + 2.6)
+    for _ in range(NEWTON_STEPS):
+        odds = shift - torch.logit(y)
+        slope = -6 * y * odds - (1 - 3 * y**2) / (y * (1 - y)) - 3
+        y = y - (odds * (1 - 3 * y**2) - 1 - 3 * y) / slope
+    return torch.where(n == 2, 0.25, (1 - y**2) * (1 + y * (shift - torch.logit(y))) / 4)
 
 
 def _rise(n):
-    """Return b: H'' ≤ b D²."""
-    general = torch.minimum((torch.log(4 * n) - 1) / 4, EXCESS * torch.log(n / EXCESS))
-    return torch.where(n == 2, RISE, general)
+    """Return b: H'' ≤ b D².
+
+    The derivative in x has the sign of 2(2x − 1) − (6x² − 6x + 1) log((n − 1)x/(1 − x)), concave right of the
+    zero of the polynomial: Newton's method descends from .95, beyond the root for every n.
+    """
+    shift = torch.log(n - 1)
+    x = torch.full_like(n, 0.95)
+    for _ in range(NEWTON_STEPS):
+        odds, bend = shift + torch.logit(x), 6 * x * (x - 1) + 1
+        slope = 4 - 6 * (2 * x - 1) * odds - bend / (x * (1 - x))
+        x = x - (2 * (2 * x - 1) - bend * odds) / slope
+    return x * (1 - x) * ((2 * x - 1) * (shift + torch.logit(x)) - 1)
 
 
 def _largest_covariance(n):

@@ -12,6 +12,7 @@ from entropy_core.reference.dynamics import (
     entropy_gradient,
     first_order_entropy_change,
     second_order_entropy_change,
+    third_order_entropy_change,
 )
 from entropy_core.reference.softmax import (
     covariance_over_actions,
@@ -38,5 +39,6 @@ __all__ = [
     "policy_gradient_delta_logits",
     "probs",
     "second_order_entropy_change",
+    "third_order_entropy_change",
     "varentropy",
 ]

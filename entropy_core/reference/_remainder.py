@@ -10,10 +10,8 @@ The form |R| ≤ D² (1/8 + √V_n/4) with V_n the largest varentropy is never t
 
 import numpy as np
 
-__all__ = ["covariance_limit", "curvature_down", "curvature_up", "remainder_bounds"]
+__all__ = ["covariance_limit", "curvature_down", "curvature_up", "excess_share", "remainder_bounds"]
 
-LARGEST_EXCESS = np.sqrt(3) / 18
-TWO_ACTIONS_UP = 0.08024756189865684
 OUTWARD = 1e-12
 
 
@@ -32,45 +30,69 @@ def remainder_bounds(actions, step_range):
     return np.where(alone, 0.0, 0.0 - down), np.where(alone, 0.0, up)
 
 
+def curvature_up(n):
+    """Return b_n = max over x of x(1 − x)[(2x − 1) log(x(n − 1)/(1 − x)) − 1], the largest H'' at D = 1.
+
+    Attained by one action of probability x with u = 1 against n − 1 equal ones with u = 0: b_n is sharp.
+
+    Let p = P(Y > v), M = E(Y − v)₊ = E(v − Y)₊, k = max(m, 1 − m) for m = E u, s = v/k². Since
+    H'' = −v + E[(Y − v)₊(−ℓ)] − E[(v − Y)₊(−ℓ)] and actions with Y < v have π ≤ 1 − p, the last expectation
+    is at least −M log(1 − p). Under q ∝ π(Y − v)₊ the one before is M (H(q) + E_q log((Y − v)/M)), at most
+    M log((n − 1)(k² − v)/M): some action has Y < v. With r = M/(k² − v) ≤ p, and N = log(n − 1),
+    H'' ≤ k²[−s + (1 − s) g(r)], g(r) = r (N + log((1 − r)/r)).
+
+    `excess_share` bounds r by e. If g still increases at e, then g(r) ≤ g(e). If not, g(r) ≤ r°/(1 − r°) at
+    the maximum r° ≤ e of g, and H'' ≤ 0 follows for either e below.
+    e = s/(1 + s): with x = 1/(1 + s) ≥ k, as v ≤ k(1 − k), the bound is k²/x² ≤ 1 times the bracket of b_n.
+    Else e = s and k ≤ K = (3 + s)/(4 + 4s): H'' ≤ K²s [(1 − s)(N + log((1 − s)/s)) − 1], linear in N with
+    slope K²s(1 − s) ≤ .0888 < .0892, that of x(1 − x)[…] at x = .85. At n = 3 the former is at most .081,
+    the latter .0891, so b_n is larger for n ≥ 3. At n = 2 the former is at most .052, and b_2 = .0802.
+    """
+    low, high = np.full_like(n, 0.5 + np.sqrt(3) / 6), np.ones_like(n)
+    for _ in range(60):
+        middle = (low + high) / 2
+        # d/dx has the sign of 2(2x − 1) − (6x² − 6x + 1) log(x(n − 1)/(1 − x)): one root between the ends.
+        odds = np.log(n - 1) + np.log(middle) - np.log1p(-middle)
+        beyond = (6 * middle * (middle - 1) + 1) * odds > 2 * (2 * middle - 1)
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    return low * (1 - low) * ((2 * low - 1) * (np.log(n - 1) + np.log(low / (1 - low))) - 1)
+
+
 def curvature_down(n):
-    """Return the bound on −H'' at D = 1: ¼ for two actions (sharp), else ¼ + c log(n / 4c) with c = √3/18.
+    """Return the bound on −H'' at D = 1: ¼ for two actions (sharp), else a_n as below.
 
     Two actions, x = π_t of the one that gains: −H'' = x(1 − x)[1 − (1 − 2x) log((1 − x)/x)], and the product
     after the minus sign is ≥ 0.
 
-    More: v ≤ ¼ (Popoviciu). With M = E(Y − v)₊ = E(v − Y)₊ and ℓ ≤ 0,
-    Cov(ℓ, Y) = E[(v − Y)₊(−ℓ)] − E[(Y − v)₊(−ℓ)] ≤ E[(v − Y)₊(−ℓ)]. Under q ∝ π(v − Y)₊ this is
-    M E_q[−log π] = M (E_q log((v − Y)₊/M) + H(q)) ≤ M log(n/4M), since v − Y ≤ ¼ and H(q) ≤ log n. It
-    increases up to M = n/4e, and M ≤ c by `largest_excess`.
+    More: a_n = max over y of ¼(1 − y²)[1 + g(y)], g as in `curvature_up`. As there, with the two parts
+    exchanged, p = P(Y < v), v − Y ≤ v and r = M/v ≤ p: −H'' ≤ v[1 + g(r)]. That is at most a_n, or negative,
+    wherever v ≤ ¼(1 − r²). By `excess_share` one of three cases holds.
+    r ≤ (1 − s)/(1 + s): then v = s k² ≤ s/(1 + s)² is enough, as v ≤ k(1 − k).
+    r ≤ 1 − s, k ≤ K and s ≥ .1754: then v ≤ s K² ≤ ¼(1 − (1 − s)²) is enough, and holds because
+    4(2 − s)(1 + s)² − (3 + s)² = (1 − s)(4s² + 5s − 1).
+    k ≤ K and s ≤ .1754: then v ≤ .0801 and v[1 + g(r)] ≤ .0801(1 + N + .28), while a_n is above
+    .1366 + .0962 N, its bracket at y = 1/√3.
     """
-    excess = LARGEST_EXCESS
-    return np.where(n == 2, 0.25, 0.25 + excess * np.log(n / (4 * excess)))
+    low, high = np.zeros_like(n), np.full_like(n, 1 / np.sqrt(3))
+    for _ in range(60):
+        middle = (low + high) / 2
+        # d/dy has the sign of λ(1 − 3y²) − 1 − 3y, λ = log((n − 1)(1 − y)/y): one root between the ends.
+        rising = (np.log((n - 1) * (1 - middle) / middle)) * (1 - 3 * middle**2) > 1 + 3 * middle
+        low, high = np.where(rising, middle, low), np.where(rising, high, middle)
+    general = (1 - low**2) / 4 * (1 + low * np.log((n - 1) * (1 - high) / high))
+    return np.where(n == 2, 0.25, general)
 
 
-def curvature_up(n):
-    """Return the bound on H'' at D = 1: .0802 for two actions (sharp), else c log(n / c) with c = √3/18.
+def excess_share(s, k):
+    """Return e with M/(k² − v) ≤ e for every u on [0, 1]: s/(1 + s) if k ≥ (3 + s)/(4 + 4s), else s = v/k².
 
-    Two actions: H'' = x(1 − x)[(1 − 2x) log((1 − x)/x) − 1] with its maximum over x at x = .0628.
-
-    More: H'' = −v − Cov(ℓ, Y) ≤ E[(Y − v)₊(−ℓ)] ≤ M log(n/M) as in `curvature_down`, now with Y − v ≤ 1; it
-    increases up to M = n/e, and M ≤ c.
+    By reflection k = 1 − m, so d = u − m lies in [k − 1, k]. For any δ ≥ 0 and α = (k² − v)/(k + δ)² ≤ 1, if
+    α(d + δ)² ≥ d² − v on [k − 1, k] then M ≤ α E(d + δ)² = α(v + δ²). The two sides differ by a concave
+    function of d that is 0 at d = k, so only d = k − 1 needs a look.
+    δ = 0 always serves: there the difference is v(1 − (1 − k)²/k²), and M ≤ (k² − v) v/k².
+    δ = v/k: there it is s(4k(1 + s) − 3 − s)/(1 + s)², and M ≤ (k² − v) v/(k² + v).
     """
-    return np.where(n == 2, TWO_ACTIONS_UP, LARGEST_EXCESS * np.log(n / LARGEST_EXCESS))
-
-
-def largest_excess():
-    """Return c = √3/18, above E(Y − v)₊ for every u on [0, 1], with m = E u, Y = (u − m)², v = E Y.
-
-    Let k = max(m, 1 − m); by reflection k = 1 − m, so d = u − m lies in [k − 1, k]. For any δ ≥ 0 and
-    α = (k² − v)/(k + δ)², if α(d + δ)² ≥ d² − v on [k − 1, k] then M ≤ α E(d + δ)² = α(v + δ²). The two sides
-    differ by a concave function of d that is 0 at d = k, so only d = k − 1 needs a look.
-    δ = 0 always serves: M ≤ v(1 − v/k²).
-    δ = v/k serves if v(4k − 1) ≥ k²(3 − 4k): then M ≤ v(k² − v)/(k² + v), which increases in k, and
-    v ≤ k(1 − k) gives M ≤ v √(1 − 4v) ≤ √3/18 (at v = 1/6).
-    Else k < ¾ and v < ρk² with ρ = (3 − 4k)/(4k − 1). For k ≤ 7/12 the first gives M ≤ k²/4 ≤ .0851; beyond,
-    ρ < ½ and M ≤ k²ρ(1 − ρ), at most .0885. Both are below √3/18 = .0962, which u ∈ {0, 1} attains.
-    """
-    return LARGEST_EXCESS
+    return np.where(4 * k * (1 + s) >= 3 + s, s / (1 + s), s)
 
 
 def covariance_limit(n):

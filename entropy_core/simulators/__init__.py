@@ -1,6 +1,7 @@
 """Random instances and small worlds in which the chapters confront theory with simulation.
 
-Everything here is seeded by the generator that the caller passes, in float64, batched over instances.
+Everything here is seeded by the generator or the seed that the caller passes, in float64, batched over
+instances.
 """
 
 from entropy_core.simulators.bandit import (
@@ -20,3 +21,7 @@ __all__ = [
     "random_steps",
     "sampled_policy_gradient",
 ]
+from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.instances import random_steps
+
+__all__ = ["extreme_curvatures", "random_steps", "return_times"]

@@ -40,6 +40,7 @@ from entropy_core.symbolic.dynamics import (
     new_entropy,
     probs_ratio,
     second_order_entropy_change,
+    third_order_entropy_change,
 )
 from entropy_core.symbolic.evaluation import evaluate
 from entropy_core.symbolic.fields import (
@@ -201,6 +202,7 @@ __all__ = [
     "substitute",
     "success_probability",
     "temperature_path",
+    "third_order_entropy_change",
     "updates",
     "varentropy",
 ]

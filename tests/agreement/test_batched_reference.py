@@ -123,6 +123,7 @@ def test_predicted_and_exact_changes(record_property, dtype, z):
         score, step = centred(z_seen, z_seen), centred(u, z_seen)
         first = absolute_terms(z_seen, score, step)
         second = first + absolute_terms(z_seen, 1 + score, step, step) / 2
+        product = absolute_terms(z_seen, score, step) * absolute_terms(z_seen, step, step)
         allowed = np.isfinite(z_seen)
         is_small = np.ptp(u[allowed]) <= 1
         change = reference.entropy_change(z_seen, u)
@@ -138,6 +139,11 @@ def test_predicted_and_exact_changes(record_property, dtype, z):
                 batched.second_order_entropy_change(logits, delta),
                 reference.second_order_entropy_change(z_seen, u),
                 second,
+            ),
+            errs_by(
+                batched.third_order_entropy_change(logits, delta),
+                reference.third_order_entropy_change(z_seen, u),
+                second + (absolute_terms(z_seen, 2 + score, step, step, step) + 3 * product) / 6,
             ),
             errs_by(batched.entropy_change(logits, delta), change, second if is_small else both),
         )

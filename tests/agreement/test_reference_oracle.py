@@ -25,6 +25,12 @@ def second_order_terms(**values):
     return first_order_terms(**values) + scale(SLOPE, STEP, STEP, **values) / 2
 
 
+def third_order_terms(**values):
+    product = scale(SCORE, STEP, **values) * scale(STEP, STEP, **values)
+    third = scale(1 + SLOPE, STEP, STEP, STEP, **values) + 3 * product
+    return second_order_terms(**values) + third / 6
+
+
 @every_policy
 @pytest.mark.parametrize("name", ["log_probs", "probs", "entropy", "varentropy"])
 def test_relative_error_is_below_1e_12(name, z):
@@ -83,6 +89,15 @@ def test_predicted_changes_err_by_2e_12_of_their_absolute_terms(z):
         got = reference.first_order_entropy_change(z, u), reference.second_order_entropy_change(z, u)
         assert error_ratio(got[0], first, 2e-12 * first_order_terms(**values)) <= 1, name
         assert error_ratio(got[1], second, 2e-12 * second_order_terms(**values)) <= 1, name
+
+
+@pytest.mark.parametrize("z", [z for z in FEWER.values() if z.size <= 17])
+def test_third_order_errs_by_2e_12_of_its_absolute_terms(z):
+    for name, u in [*steps(z), next(large_steps(z))]:
+        values = {"logits": z, "delta_logits": u}
+        exact = truth(symbolic.third_order_entropy_change, **values)
+        got = reference.third_order_entropy_change(z, u)
+        assert error_ratio(got, exact, 2e-12 * third_order_terms(**values)) <= 1, name
 
 
 @most_policies

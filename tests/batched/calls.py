@@ -20,6 +20,7 @@ CALLS = {
     "covariance_over_actions": lambda z, u, r: batched.covariance_over_actions(u, r, z),
     "first_order_entropy_change": lambda z, u, r: batched.first_order_entropy_change(z, u),
     "second_order_entropy_change": lambda z, u, r: batched.second_order_entropy_change(z, u),
+    "third_order_entropy_change": lambda z, u, r: batched.third_order_entropy_change(z, u),
     "entropy_change": lambda z, u, r: batched.entropy_change(z, u),
     "entropy_change_bound, lower": lambda z, u, r: batched.entropy_change_bound(z, u)[0],
     "entropy_change_bound, upper": lambda z, u, r: batched.entropy_change_bound(z, u)[1],

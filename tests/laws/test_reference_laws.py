@@ -246,16 +246,56 @@ def test_both_sides_are_sharp_for_two_actions():
         assert 0.999 < remainder / bound <= 1
 
 
+@pytest.mark.claim("curvature-up-sharp")
+@pytest.mark.claim("curvature-down-bound")
 @pytest.mark.parametrize("n", [2, 3, 17, 1000, 10**6])
 def test_constants_of_the_bound_are_the_maxima_they_name(n):
     with mpmath.workdps(30):
         grid = [mpmath.mpf(k) / 4000 for k in range(1, 4000)]
-        covariance = max(x * (1 - x) * mpmath.log(x * (n - 1) / (1 - x)) for x in grid)
-        up = max(x * (1 - x) * ((1 - 2 * x) * mpmath.log((1 - x) / x) - 1) for x in grid)
-        excess = max(x * (1 - x) * (1 - 2 * x) for x in grid)
-    assert 0 <= float(_remainder.covariance_limit(np.array([float(n)]))[0] / covariance) - 1 < 1e-6
-    assert 0 <= _remainder.TWO_ACTIONS_UP / float(up) - 1 < 1e-5
-    assert 0 <= _remainder.LARGEST_EXCESS / float(excess) - 1 < 1e-6
+        logs = [mpmath.log(x * (n - 1) / (1 - x)) for x in grid]
+        covariance = max(x * (1 - x) * log for x, log in zip(grid, logs, strict=True))
+        up = max(x * (1 - x) * ((2 * x - 1) * log - 1) for x, log in zip(grid, logs, strict=True))
+        down = max((1 - y * y) / 4 * (1 + y * mpmath.log((n - 1) * (1 - y) / y)) for y in grid)
+    size = np.array([float(n)])
+    assert 0 <= float(_remainder.covariance_limit(size)[0] / covariance) - 1 < 1e-6
+    assert 0 <= float(_remainder.curvature_up(size)[0] / up) - 1 < 2e-5
+    assert n == 2 or 0 <= float(_remainder.curvature_down(size)[0] / down) - 1 < 1e-6
+
+
+@pytest.mark.claim("curvature-up-sharp")
+@pytest.mark.parametrize("n", [2, 3, 10, 1000, 10**4])
+def test_upper_curvature_is_attained_by_one_action_against_equal_others(n):
+    x = np.linspace(0.78, 0.95, 401)[:, None]
+    z = np.where(np.arange(n) == 0, np.log(x * (n - 1) / (1 - x)), 0.0)
+    u = np.where(np.arange(n) == 0, 1.0, 0.0)
+    curvature = 2 * (reference.second_order_entropy_change(z, u) - reference.first_order_entropy_change(z, u))
+    limit = _remainder.curvature_up(np.array([float(n)]))[0]
+    assert 1 - 1e-4 < curvature.max() / limit <= 1 + 1e-13
+
+
+def interval_maximum(f, low, high, cells):
+    """Return an upper bound on f over [low, high] by interval arithmetic, cell by cell."""
+    iv = mpmath.iv
+    edges = [iv.mpf(low) + (iv.mpf(high) - low) * k / cells for k in range(cells + 1)]
+    return max(f(iv.mpf([a.a, b.b])).b for a, b in zip(edges[:-1], edges[1:], strict=True))
+
+
+@pytest.mark.claim("curvature-up-sharp")
+@pytest.mark.claim("curvature-down-bound")
+def test_one_variable_maxima_in_the_proof_hold_in_interval_arithmetic():
+    iv = mpmath.iv
+    k2 = lambda s: ((3 + s) / (4 + 4 * s)) ** 2  # noqa: E731
+    slope = lambda s: k2(s) * s * (1 - s)  # noqa: E731
+    at = lambda n: lambda s: k2(s) * s * ((1 - s) * iv.log((n - 1) * (1 - s) / s) - 1)  # noqa: E731
+    line = lambda n: 0.1275 * (0.7 * np.log((n - 1) * 0.85 / 0.15) - 1)  # noqa: E731
+    assert interval_maximum(slope, 0, 1, 2000) < 0.0888 < 0.1275 * 0.7
+    # below s = .01 the bracket is at most K² s log((n − 1)/s), which increases there
+    assert 9 / 16 * 0.01 * np.log(2 / 0.01) < 0.05
+    assert interval_maximum(at(3), 0.01, 0.999, 4000) < 0.081 < line(3)
+    assert interval_maximum(at(2), 0.01, 0.999, 4000) < 0.052 < _remainder.curvature_up(np.array([2.0]))[0]
+    assert interval_maximum(lambda s: k2(s) * s, 0, 0.1754, 500) < 0.0801
+    assert interval_maximum(lambda r: r * iv.log((1 - r) / r), 0.01, 0.99, 4000) < 0.28
+    assert 4 * 0.1754**2 + 5 * 0.1754 - 1 > 0
 
 
 @pytest.mark.parametrize("n", [2, 3, 17, 1000])
@@ -271,13 +311,23 @@ def test_covariance_limit_is_attained_and_never_passed(n):
     assert (np.abs(reference.first_order_entropy_change(random, zero_one)) <= limit).all()
 
 
-def test_excess_of_any_law_is_below_its_limit():
+@pytest.mark.claim("curvature-up-sharp")
+@pytest.mark.claim("curvature-down-bound")
+def test_excess_of_any_law_is_below_its_share():
     rng = np.random.default_rng(8)
-    laws = rng.dirichlet(np.full(5, 0.3), 40_000)
-    u = np.concatenate([rng.random((40_000, 3)), np.tile([0.0, 1.0], (40_000, 1))], axis=1)
-    squares = (u - (laws * u).sum(-1, keepdims=True)) ** 2
-    excess = (laws * np.maximum(squares - (laws * squares).sum(-1, keepdims=True), 0)).sum(-1)
-    assert 0.95 * _remainder.LARGEST_EXCESS < excess.max() <= _remainder.LARGEST_EXCESS
+    laws = rng.dirichlet(np.full(5, 0.3), 60_000)
+    u = np.concatenate([rng.random((60_000, 3)), np.tile([0.0, 1.0], (60_000, 1))], axis=1)
+    u[:20_000] = rng.integers(0, 2, (20_000, 5))
+    mean = (laws * u).sum(-1, keepdims=True)
+    squares = (u - mean) ** 2
+    v = (laws * squares).sum(-1, keepdims=True)
+    excess = (laws * np.maximum(squares - v, 0)).sum(-1)
+    k = np.maximum(mean, 1 - mean)
+    moving = v[:, 0] > 1e-6
+    share = excess[moving] / (k**2 - v)[moving, 0]
+    largest = _remainder.excess_share(v / k**2, k)[moving, 0]
+    assert (share <= largest * (1 + 1e-9)).all()
+    assert (share / largest)[v[moving, 0] > 0.01].max() > 0.999
 
 
 def test_varentropy_form_of_the_bound_is_never_the_smaller_one():

@@ -23,7 +23,13 @@ def test_vanilla_and_natural_gradient_can_move_entropy_in_opposite_directions():
 
 @pytest.mark.parametrize("delta", [-3.0, 0.0, 1e4])
 @pytest.mark.parametrize(
-    "function", ["entropy_change", "first_order_entropy_change", "second_order_entropy_change"]
+    "function",
+    [
+        "entropy_change",
+        "first_order_entropy_change",
+        "second_order_entropy_change",
+        "third_order_entropy_change",
+    ],
 )
 def test_constant_step_changes_nothing(function, delta):
     z = np.array([0.1, 2.0, NEVER, -30.0])

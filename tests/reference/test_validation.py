@@ -20,6 +20,7 @@ OF_STEPS = [
     reference.entropy_change,
     reference.first_order_entropy_change,
     reference.second_order_entropy_change,
+    reference.third_order_entropy_change,
     reference.entropy_change_bound,
 ]
 OF_REWARDS = [reference.policy_gradient_delta_logits, reference.natural_gradient_delta_logits]

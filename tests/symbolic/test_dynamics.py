@@ -31,6 +31,7 @@ from entropy_core.symbolic import (
     probs_ratio,
     second_order_entropy_change,
     straight_path,
+    third_order_entropy_change,
 )
 
 j = action_index("j")
@@ -115,6 +116,24 @@ def test_ratio_has_mean_one_and_is_the_normalised_exponential():
     assert check(probs_ratio, exp(u) / E(exp(u))).holds
 
 
+@pytest.mark.claim("all-orders")
+@pytest.mark.parametrize("order", [2, 3])
+def test_each_derivative_follows_from_the_one_before(order):
+    steps = [u] * order
+    assert dynamics.entropy_derivative(order).last == -Kappa(log_probs, *steps) - (order - 1) * Kappa(*steps)
+
+
+def test_third_order_without_its_own_cumulant_is_refused():
+    wrong = -Kappa(log_probs, u, u, u) - Kappa(u, u, u)
+    assert not check(Dt(-Kappa(log_probs, u, u) - Kappa(u, u)), wrong, straight_path).general
+
+
+def test_third_order_is_the_taylor_term_in_centred_moments():
+    s, c = log_probs + entropy, score
+    twist = E((2 + s) * c**3) - 3 * E(s * c) * E(c**2)
+    assert check(third_order_entropy_change - second_order_entropy_change, -twist / 6).holds
+
+
 def test_every_named_derivation_is_in_this_table():
     others = {
         "entropy_change",
@@ -124,5 +143,7 @@ def test_every_named_derivation_is_in_this_table():
         "new_entropy",
         "probs_ratio",
         "second_order_entropy_change",
+        "third_order_entropy_change",
+        "entropy_derivative",
     }
     assert set(dynamics.__all__) - others == set(STATEMENTS)

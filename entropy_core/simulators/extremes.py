@@ -1,0 +1,101 @@
+"""Searches for what bends entropy most, and for the moment at which a rise of entropy is undone."""
+
+import numpy as np
+import torch
+
+from entropy_core import batched, reference
+from entropy_core._shapes import Float
+
+__all__ = ["extreme_curvatures", "return_times"]
+
+
+def extreme_curvatures(
+    seed: int, instances: int, actions: int, iterations: int = 400
+) -> Float[np.ndarray, "2 instances"]:
+    """Let gradient ascent choose policy and step so as to bend entropy upwards, and downwards.
+
+    H'' = −E[(1 + log π + H)(u − E u)²], maximised and minimised over logits and steps u with 0 ≤ u ≤ 1
+
+    Args:
+        seed: of torch's generator; equal seeds give equal starts.
+        instances: number of random starts for each side, at least 1.
+        actions: number of actions, at least 2.
+        iterations: steps of Adam at rate .1, at least 1.
+
+    Returns:
+        H'' where the ascent ended, in nats: row 0 maximised, row 1 minimised.
+
+    Raises:
+        ValueError: if there is no instance, fewer than two actions, or no iteration.
+
+    Numerics:
+        float64; the result is the curvature at an actual policy and step, whatever the ascent missed.
+        tests/simulators/test_extremes.py.
+
+    Source: claim `curvature-adversary`, chapter beyond-first-order.
+    """
+    if instances < 1 or actions < 2 or iterations < 1:
+        raise ValueError(
+            "extreme_curvatures needs instances ≥ 1, actions ≥ 2 and iterations ≥ 1, "
+            f"got {instances}, {actions} and {iterations}; with one action entropy stays 0"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(2, 2, instances, actions, dtype=torch.float64, generator=generator)
+    start[0] = 2 * start[0]
+    start[0, ..., 0] = start[0, ..., 0] + np.log(actions)  # else a likely action is a rare start among many
+    sides = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    leaves = start.requires_grad_()
+    optimiser = torch.optim.Adam([leaves], lr=0.1)
+    for _ in range(iterations):
+        leaves.grad = torch.autograd.grad(-(sides * _curvature(leaves)).sum(), leaves)[0]
+        optimiser.step()
+    return _curvature(leaves).detach().numpy()
+
+
+def return_times(
+    logits: Float[np.ndarray, "instances actions"],
+    directions: Float[np.ndarray, "instances actions"],
+    longest: float = 300.0,
+) -> Float[np.ndarray, " instances"]:
+    """Find when entropy along z + t·u first falls below its start.
+
+    min {t : H(z + t u) < H(z)}, on a grid of 400 times in geometric steps, then by bisection
+
+    Args:
+        logits: z, in nats.
+        directions: u, along which entropy rises at first.
+        longest: last time looked at, positive; the first is 1e-5 of it.
+
+    Returns:
+        t > 0 for each row; infinite where entropy stays above its start up to `longest`.
+
+    Raises:
+        ValueError: if `longest` is not positive, or entropy does not rise at first.
+
+    Numerics:
+        Relative error below 1e-9 where the return is a crossing; a dip below the start and back between two
+        neighbouring times, 3 % apart, is not seen. tests/simulators/test_extremes.py.
+
+    Source: claim `return-after-safe-time`, chapter beyond-first-order.
+    """
+    if not longest > 0 or not (reference.first_order_entropy_change(logits, directions) > 0).all():
+        raise ValueError(
+            "return_times needs longest > 0 and −Cov(log π, u) > 0 in every row, so that there is a rise to "
+            f"undo; got longest = {longest}. Keep the rows with first_order_entropy_change > 0"
+        )
+    times = np.geomspace(1e-5 * longest, longest, 400)
+    below = np.stack([reference.entropy_change(logits, t * directions) < 0 for t in times])
+    found = below.argmax(axis=0)
+    low, high = times[np.maximum(found - 1, 0)], times[found]
+    for _ in range(30):
+        middle = (low + high) / 2
+        returned = reference.entropy_change(logits, middle[:, None] * directions) < 0
+        low, high = np.where(returned, low, middle), np.where(returned, middle, high)
+    return np.where(below.any(axis=0), high, np.inf)
+
+
+def _curvature(leaves):
+    """Return H'' of softmax(leaves[0]) along σ(leaves[1])."""
+    logits, steps = leaves[0], torch.sigmoid(leaves[1])
+    beyond = batched.second_order_entropy_change(logits, steps)
+    return 2 * (beyond - batched.first_order_entropy_change(logits, steps))
