@@ -4,5 +4,21 @@ Everything here is seeded by the generator that the caller passes, in float64, b
 """
 
 from entropy_core.simulators.instances import random_steps
+from entropy_core.simulators.tabular_mdp import (
+    GradientEstimate,
+    Rollouts,
+    TabularMDP,
+    random_mdps,
+    rollouts,
+    sampled_return_gradient,
+)
 
-__all__ = ["random_steps"]
+__all__ = [
+    "GradientEstimate",
+    "Rollouts",
+    "TabularMDP",
+    "random_mdps",
+    "random_steps",
+    "rollouts",
+    "sampled_return_gradient",
+]
