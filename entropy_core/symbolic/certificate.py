@@ -116,7 +116,7 @@ class Certificate:
 
 
 def _signed(term):
-    return f"- {term[1:]}" if term.startswith("-") else f"+ {term}"
+    return f"{{}} - {term[1:]}" if term.startswith("-") else f"{{}} + {term}"
 
 
 def _summed(multiplier, hypothesis):

@@ -28,10 +28,15 @@ from entropy_core.symbolic.tables import (
 __all__ = [
     "action_values",
     "advantages",
+    "average_entropy_along_a_step",
+    "average_entropy_is_a_return",
     "bellman_equation",
     "bellman_residual",
     "delta_logits",
     "discount",
+    "entropy_action_values",
+    "entropy_residual",
+    "entropy_values",
     "expected_return",
     "flow_equation",
     "flow_residual",
@@ -42,6 +47,7 @@ __all__ = [
     "return_gradient",
     "rewards",
     "start_distribution",
+    "state_entropy",
     "state_occupancy",
     "state_values",
     "transitions",
@@ -106,6 +112,20 @@ return_gradient = Table(
     lambda s, a: rf"\frac{{\partial J}}{{\partial z({s}, {a})}}",
     lambda s, a: state_occupancy(s) * probs(s, a) * advantages(s, a) / (1 - discount),
 )
+state_entropy = Table("state_entropy", lambda s: f"H({s})", moves=True, order=63)
+entropy_values = Table("entropy_values", lambda s: f"V_H({s})", moves=True, order=60)
+entropy_action_values = Table(
+    "entropy_action_values",
+    lambda s, a: f"Q_H({s}, {a})",
+    lambda s, a: state_entropy(s) + discount * OverStates(transitions(s, a, _v) * entropy_values(_v), _v),
+    order=61,
+)
+entropy_residual = Table(
+    "entropy_residual",
+    lambda s: f"B_H({s})",
+    lambda s: entropy_values(s) - OverActions(probs(s, _b) * entropy_action_values(s, _b), _b),
+    order=70,
+)
 
 
 def bellman_equation():
@@ -147,6 +167,37 @@ def policy_gradient_theorem():
             (state_occupancy(_v), _vanishing(slope(bellman_residual(_v)), _v)),
             (-slope(state_values(_v)), _vanishing(flow_residual(_v), _v)),
             (state_occupancy(_s) * probs(*raised), _vanishing(bellman_residual(_s))),
+        ),
+    )
+
+
+def average_entropy_is_a_return():
+    """Average of the entropy over the occupancy. Formula: Σ_s d(s) H(s) = (1−γ) Σ_s ρ(s) V_H(s)."""
+    average = OverStates(state_occupancy(_s) * state_entropy(_s), _s)
+    value = (1 - discount) * OverStates(start_distribution(_s) * entropy_values(_s), _s)
+    return Certificate(
+        Statement(average, value),
+        (
+            (entropy_values(_s), _vanishing(flow_residual(_s), _s)),
+            (-state_occupancy(_s), _vanishing(entropy_residual(_s), _s)),
+        ),
+    )
+
+
+def average_entropy_along_a_step():
+    """Slope of average entropy. Formula: (1−γ) d/dt Σ ρ V_H = Σ d dH/dt + Σ d Σ_a π Δz (Q_H − V_H)."""
+    gain = OverActions(
+        probs(_s, _a) * delta_logits(_s, _a) * (entropy_action_values(_s, _a) - entropy_values(_s)), _a
+    )
+    mean_step = OverActions(probs(_s, _a) * delta_logits(_s, _a), _a)
+    value = OverStates(start_distribution(_s) * entropy_values(_s), _s)
+    by_state = OverStates(state_occupancy(_s) * Dt(state_entropy(_s)), _s)
+    return Certificate(
+        Statement((1 - discount) * Dt(value), by_state + OverStates(state_occupancy(_s) * gain, _s)),
+        (
+            (state_occupancy(_s), _vanishing(Dt(entropy_residual(_s)), _s)),
+            (-Dt(entropy_values(_s)), _vanishing(flow_residual(_s), _s)),
+            (state_occupancy(_s) * mean_step, _vanishing(entropy_residual(_s), _s)),
         ),
     )
 

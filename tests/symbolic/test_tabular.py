@@ -86,3 +86,19 @@ def test_partial_derivative_of_the_policy_is_the_softmax_jacobian():
 def test_definitions_print_as_equations():
     assert tabular.bellman_equation().latex == r"B(s) = V(s) - \sum_{b} \pi(b \mid s) \, Q(s, b)"
     assert tabular.flow_equation().latex.startswith("F(s) = d(s) - ")
+
+
+@pytest.mark.claim("average-entropy-slope")
+def test_average_entropy_is_a_return_and_has_two_parts():
+    average, slope = tabular.average_entropy_is_a_return(), tabular.average_entropy_along_a_step()
+    assert average.statement.right == slope.statement.left.xreplace(
+        {
+            Dt(OverStates(tabular.start_distribution(s) * tabular.entropy_values(s), s)): OverStates(
+                tabular.start_distribution(s) * tabular.entropy_values(s), s
+            )
+        }
+    )
+    lemma_alone = OverStates(tabular.state_occupancy(s) * Dt(tabular.state_entropy(s)), s)
+    assert lemma_alone in slope.statement.right.args
+    with pytest.raises(WrongCertificate, match=EVERY_CHECK):
+        Certificate(Statement(slope.statement.left, lemma_alone), slope.terms)
