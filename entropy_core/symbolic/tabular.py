@@ -35,6 +35,7 @@ __all__ = [
     "delta_logits",
     "discount",
     "entropy_action_values",
+    "entropy_advantages",
     "entropy_residual",
     "entropy_values",
     "expected_return",
@@ -120,6 +121,12 @@ entropy_action_values = Table(
     lambda s, a: state_entropy(s) + discount * OverStates(transitions(s, a, _v) * entropy_values(_v), _v),
     order=61,
 )
+entropy_advantages = Table(
+    "entropy_advantages",
+    lambda s, a: f"A_H({s}, {a})",
+    lambda s, a: entropy_action_values(s, a) - entropy_values(s),
+    order=62,
+)
 entropy_residual = Table(
     "entropy_residual",
     lambda s: f"B_H({s})",
@@ -185,10 +192,8 @@ def average_entropy_is_a_return():
 
 
 def average_entropy_along_a_step():
-    """Slope of average entropy. Formula: (1−γ) d/dt Σ ρ V_H = Σ d dH/dt + Σ d Σ_a π Δz (Q_H − V_H)."""
-    gain = OverActions(
-        probs(_s, _a) * delta_logits(_s, _a) * (entropy_action_values(_s, _a) - entropy_values(_s)), _a
-    )
+    """Slope of average entropy. Formula: (1−γ) d/dt Σ ρ V_H = Σ d dH/dt + Σ d Σ_a π Δz A_H."""
+    gain = OverActions(probs(_s, _a) * delta_logits(_s, _a) * entropy_advantages(_s, _a), _a)
     mean_step = OverActions(probs(_s, _a) * delta_logits(_s, _a), _a)
     value = OverStates(start_distribution(_s) * entropy_values(_s), _s)
     by_state = OverStates(state_occupancy(_s) * Dt(state_entropy(_s)), _s)
