@@ -16,6 +16,7 @@ an infinite step cannot be seen without making the host wait for the device: suc
 results. `check_logits` and `check_delta_logits` look, and raise.
 """
 
+from entropy_core.batched._tables import check_transitions
 from entropy_core.batched._validation import check_delta_logits, check_logits
 from entropy_core.batched.dynamics import (
     entropy_change,
@@ -34,16 +35,28 @@ from entropy_core.batched.softmax import (
     probs,
     varentropy,
 )
+from entropy_core.batched.tabular import (
+    action_values,
+    advantages,
+    expected_return,
+    return_gradient,
+    state_occupancy,
+    state_values,
+)
 from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "action_values",
+    "advantages",
     "check_delta_logits",
     "check_logits",
+    "check_transitions",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
     "entropy_change_bound",
     "entropy_gradient",
+    "expected_return",
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
@@ -51,7 +64,10 @@ __all__ = [
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
     "probs",
+    "return_gradient",
     "second_order_entropy_change",
     "third_order_entropy_change",
+    "state_occupancy",
+    "state_values",
     "varentropy",
 ]

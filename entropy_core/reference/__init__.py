@@ -23,14 +23,25 @@ from entropy_core.reference.softmax import (
     probs,
     varentropy,
 )
+from entropy_core.reference.tabular import (
+    action_values,
+    advantages,
+    expected_return,
+    return_gradient,
+    state_occupancy,
+    state_values,
+)
 from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "action_values",
+    "advantages",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
     "entropy_change_bound",
     "entropy_gradient",
+    "expected_return",
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
@@ -38,7 +49,10 @@ __all__ = [
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
     "probs",
+    "return_gradient",
     "second_order_entropy_change",
     "third_order_entropy_change",
+    "state_occupancy",
+    "state_values",
     "varentropy",
 ]

@@ -12,6 +12,14 @@ from entropy_core.simulators.bandit import (
     sampled_policy_gradient,
 )
 from entropy_core.simulators.instances import random_steps
+from entropy_core.simulators.tabular_mdp import (
+    GradientEstimate,
+    Rollouts,
+    TabularMDP,
+    random_mdps,
+    rollouts,
+    sampled_return_gradient,
+)
 
 __all__ = [
     "BanditRun",
@@ -25,3 +33,11 @@ from entropy_core.simulators.extremes import extreme_curvatures, return_times
 from entropy_core.simulators.instances import random_steps
 
 __all__ = ["extreme_curvatures", "random_steps", "return_times"]
+    "GradientEstimate",
+    "Rollouts",
+    "TabularMDP",
+    "random_mdps",
+    "random_steps",
+    "rollouts",
+    "sampled_return_gradient",
+]

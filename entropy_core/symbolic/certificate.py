@@ -1,19 +1,22 @@
 r"""Certificates: goal = Σ multiplier × residual, so that the goal is 0 wherever the hypotheses hold.
 
 Where a result rests on equations that are not solved (Bellman, flow, normal equations), stating the
-multipliers proves it for any number of states and actions, without an inverse. Expressions here are sums, not
-point-free.
+multipliers proves it for any number of states and actions, without an inverse. Expressions here are in sums
+or in tables (`tables`), not point-free.
 """
 
 from dataclasses import dataclass
 from random import Random
 
 import mpmath
-from sympy import Expr, Mul, Sum, Symbol, latex, sympify
+from sympy import Expr, Mul, Sum, Symbol, sympify
 
+from entropy_core.symbolic.derivation import Statement
 from entropy_core.symbolic.evaluation import MpmathArithmetic
 from entropy_core.symbolic.exact import ExactArithmetic
+from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.sums import is_zero
+from entropy_core.symbolic.tables import Entry, unfold
 from entropy_core.symbolic.unrolled import Unrolled
 
 __all__ = ["Certificate", "Hypothesis", "WrongCertificate"]
@@ -31,7 +34,7 @@ class Hypothesis:
     """An equation residual = 0 that is assumed, at every value of its index.
 
     Args:
-        name: LaTeX symbol of the residual.
+        name: LaTeX symbol of the residual; tables print themselves and need none.
         residual: expression in sums; bound indices must be Dummies.
         index: the index it holds for, or None for a single equation.
         size: symbol for the number of values of the index.
@@ -48,19 +51,19 @@ class Certificate:
     """A proved equality goal = Σ multiplier × residual.
 
     Args:
-        goal: expression in sums that the hypotheses make 0.
+        goal: expression that the hypotheses make 0, or the `Statement` of the equality that they imply.
         terms: pairs (multiplier, hypothesis); the multiplier may depend on the hypothesis' index.
 
     Raises:
         WrongCertificate: if one of the three checks fails.
     """
 
-    goal: Expr
+    goal: Expr | Statement
     terms: tuple
 
     def __post_init__(self):
         """Prove it, in general, exactly and to 50 digits."""
-        difference = sympify(self.goal) - sum(_summed(*term) for term in self.terms)
+        difference = unfold(self.difference) - sum(_summed(*term) for term in self.terms)
         checks = {
             "every size": is_zero(difference),
             f"exact, sizes {SIZES[0]}..{SIZES[-1]}": all(_vanishes_exactly(difference, k) for k in SIZES),
@@ -73,20 +76,57 @@ class Certificate:
             )
 
     @property
+    def difference(self):
+        """The goal as one expression, left side minus right side."""
+        goal = self.goal
+        return goal.left - goal.right if isinstance(goal, Statement) else sympify(goal)
+
+    @property
+    def statement(self):
+        """The equality that holds wherever the hypotheses do; prints as display LaTeX."""
+        return self.goal if isinstance(self.goal, Statement) else Statement(sympify(self.goal), sympify(0))
+
+    @property
     def latex(self):
-        """LaTeX of the combination: the goal's multipliers beside the names of the residuals."""
+        """LaTeX of the combination: the goal's multipliers beside the residuals."""
         return " + ".join(_term_latex(*term) for term in self.terms).replace("+ -", "- ")
 
+    @property
+    def how_checked(self):
+        """The quiet line below: which checks the combination has passed."""
+        return (
+            "proved for every size of the index sets · "
+            f"exact for sizes {SIZES[0]}…{SIZES[-1]} · {DIGITS} digits"
+        )
+
     def _repr_latex_(self):
-        return f"$$\n0 = {self.latex}\n$$"
+        if not isinstance(self.goal, Statement):
+            return f"$$\n0 = {self.latex}\n$$"
+        first, *rest = (_term_latex(*term) for term in self.terms)
+        rows = [latex(self.difference), f"= {first}", *(rf"\quad {_signed(term)}" for term in rest)]
+        body = " \\\\\n".join(f"&{row}" for row in rows)
+        return f"$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$"
+
+    def _ipython_display_(self):
+        from IPython.display import display
+
+        display({"text/latex": self._repr_latex_(), "text/plain": str(self.difference)}, raw=True)
+        quiet = f'<p class="how-checked"><em>{self.how_checked}</em></p>'
+        display({"text/html": quiet, "text/plain": self.how_checked}, raw=True)
+
+
+def _signed(term):
+    return f"{{}} - {term[1:]}" if term.startswith("-") else f"{{}} + {term}"
 
 
 def _summed(multiplier, hypothesis):
-    product = Mul(multiplier, hypothesis.residual)
+    product = unfold(Mul(multiplier, hypothesis.residual))
     return product if hypothesis.index is None else Sum(product, (hypothesis.index, 1, hypothesis.size))
 
 
 def _term_latex(multiplier, hypothesis):
+    if hypothesis.residual.has(Entry):
+        return _tables_latex(multiplier * hypothesis.residual, hypothesis.index)
     sign, size = multiplier.as_coeff_Mul()
     front = "-" if sign == -1 else "" if sign == 1 else latex(sign)
     factor = rf"\left({latex(size)}\right)" if size.is_Add else latex(size)
@@ -94,6 +134,12 @@ def _term_latex(multiplier, hypothesis):
         return rf"{front}{factor} \, {hypothesis.name}"
     index = latex(hypothesis.index)
     return rf"{front}\sum_{{{index}}} {factor} \, {hypothesis.name}_{{{index}}}"
+
+
+def _tables_latex(product, index):
+    sign, size = product.as_coeff_Mul()
+    total = "" if index is None else rf"\sum_{{{latex(index)}}} "
+    return f"{'-' if sign == -1 else ''}{total}{latex(size)}"
 
 
 def _sizes(expression, base):
