@@ -24,10 +24,12 @@ __all__ = [
     "advantage_weights",
     "covariance_signs",
     "entropy_against_temperature",
+    "entropy_paths",
     "gradient_signs",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
+    "shares_against_alignment",
     "sign_errors_against_step",
 ]
 
@@ -384,6 +386,76 @@ def predictions_against_measurement(
         figure,
         f"{measured.size} measured entropy changes between {measured.min():.2g} and {measured.max():.2g} "
         f"nats over predicted ones, {len(said)} panels with the line of equality. {'; '.join(said)}.",
+    )
+
+
+def entropy_paths(
+    times: Real[np.ndarray, " records"],
+    predicted_by_case: Mapping[str, Real[np.ndarray, " records"]],
+    measured_by_case: Mapping[str, Real[np.ndarray, " records"]],
+) -> ThemedFigure:
+    """Entropy over time, one panel for each case: the predicted path as a line, the measured one as points.
+
+    Args:
+        times: step size × steps, in nats per unit of reward.
+        predicted_by_case: title of each panel to the predicted entropies, in nats.
+        measured_by_case: the same titles to the measured entropies, in nats; at most 13 are drawn.
+
+    Returns:
+        Small multiples with a common entropy axis.
+    """
+    some = np.unique(np.linspace(0, len(times) - 1, 13).round().astype(int))
+    with _axes(7.2, 3.2, columns=len(predicted_by_case)) as (figure, panels):
+        for axes, (case, predicted) in zip(panels, predicted_by_case.items(), strict=True):
+            axes.plot(times, predicted, color=PREDICTION)
+            axes.plot(times[some], measured_by_case[case][some], "o", color=MEASUREMENT, markersize=5)
+            axes.set_title(case)
+            axes.set_xlabel("time ηk  (nats / reward)")
+        panels[0].set_ylabel("entropy H  (nats)")
+        panels[0].set_ylim(bottom=0)
+    told = "; ".join(
+        f"{case}: from {path[0]:.3g} through at most {path.max():.3g} to {path[-1]:.3g} nats"
+        for case, path in measured_by_case.items()
+    )
+    return ThemedFigure(
+        figure,
+        f"Entropy from time {times[0]:.3g} to {times[-1]:.3g}, predicted line and measured points, "
+        f"{len(predicted_by_case)} panels. {told}.",
+    )
+
+
+def shares_against_alignment(
+    alignments: Real[np.ndarray, " alignments"],
+    shares_by_case: Mapping[str, Real[np.ndarray, " alignments"]],
+    instances: int,
+) -> ThemedFigure:
+    """Share of instances for which something holds, over the alignment of prior and reward.
+
+    Args:
+        alignments: ρ in [−1, 1], dimensionless.
+        shares_by_case: label of each curve to its shares, 0 to 1; at most four curves.
+        instances: number of instances behind each share; gives the bars of one standard error.
+
+    Returns:
+        One panel.
+    """
+    styles = ("o-", "s--", "^-.", "v:")
+    with _axes(6.4, 3.8) as (figure, (axes,)):
+        for style, (case, shares) in zip(styles, shares_by_case.items(), strict=False):
+            height, deviation = 100 * shares, 100 * np.sqrt(shares * (1 - shares) / instances)
+            axes.errorbar(
+                alignments, height, deviation, fmt=style, color=MEASUREMENT, linewidth=1, label=case
+            )
+        axes.legend(loc="upper left")
+        axes.set_xlabel("alignment ρ of prior and reward  (correlation)")
+        axes.set_ylabel("share of instances  (%)")
+    told = "; ".join(
+        f"{case}: {', '.join(f'{share:.0%}' for share in shares)}" for case, shares in shares_by_case.items()
+    )
+    return ThemedFigure(
+        figure,
+        f"Share of {instances} instances over the alignment {_listed(alignments)}, "
+        f"with standard errors. {told}.",
     )
 
 

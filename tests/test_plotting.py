@@ -70,7 +70,21 @@ def predictions_against_measurement():
     return plotting.predictions_against_measurement(forms, np.array([1.0, -2.0, 3.0]))
 
 
+def entropy_paths():
+    """One path that rises to 1.5 nats and one that falls."""
+    predicted = {"rises": np.array([1.0, 1.5, 0.5]), "falls": np.array([1.0, 0.7, 0.5])}
+    return plotting.entropy_paths(np.array([0.0, 2.0, 4.0]), predicted, predicted)
+
+
+def shares_against_alignment():
+    """Two shares at three alignments, of 100 instances."""
+    shares = {"positive": np.array([0.0, 0.5, 1.0]), "monotone": np.array([0.0, 0.36, 1.0])}
+    return plotting.shares_against_alignment(np.array([-1.0, 0.0, 1.0]), shares, 100)
+
+
 FIGURES = [
+    entropy_paths,
+    shares_against_alignment,
     advantage_weights,
     predictions_against_measurement,
     sign_errors_against_step,
@@ -81,11 +95,13 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
-    advantage_weights: ["4 actions between 0.12 and 0.5", "from -0.867 to 0.52 nats", "at most 0.26"],
+    shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
+    entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
     predictions_against_measurement: [
         "3 measured entropy changes between -2 and 3 nats",
         "right: correlation 1.00, wrong sign for 0; wrong: correlation 0.90, wrong sign for 1",
     ],
+    advantage_weights: ["4 actions between 0.12 and 0.5", "from -0.867 to 0.52 nats", "at most 0.26"],
     sign_errors_against_step: ["from 0.01 to 1", "from 0.0% to 25.0%", "from 0.1% to 1.0%, at most 2.0%"],
     gradient_signs: [
         "3 actions",
@@ -126,6 +142,7 @@ def drawn(monkeypatch):
         "loglog",
         "semilogx",
         "bar",
+        "errorbar",
         "fill_between",
         "set_xlabel",
         "set_ylabel",
@@ -274,3 +291,17 @@ def test_points_of_the_wrong_sign_are_drawn_apart(drawn):
     predictions_against_measurement()
     counts = [len(args[0]) for args, _ in drawn("plot") if len(args) == 3]
     assert counts == [3, 0, 2, 1]
+
+
+def test_share_bars_are_one_standard_error(drawn):
+    shares_against_alignment()
+    (_, (_, monotone, deviation)), *_ = [(k, args) for args, k in reversed(drawn("errorbar"))]
+    np.testing.assert_allclose(monotone, [0, 36, 100])
+    np.testing.assert_allclose(deviation, [0, 4.8, 0])  # 100 √(.36 · .64 / 100)
+
+
+def test_entropy_paths_draw_the_prediction_and_the_measurement(drawn):
+    plotting.entropy_paths(STEPS, {"a": STEPS}, {"a": 2 * STEPS})
+    (line, _), (points, _) = drawn("plot")
+    np.testing.assert_array_equal(line[1], STEPS)
+    np.testing.assert_array_equal(points[1], 2 * STEPS)

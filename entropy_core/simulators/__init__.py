@@ -11,6 +11,7 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
+from entropy_core.simulators.extremes import extreme_curvatures, return_times
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
@@ -23,21 +24,17 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
-    "aligned_bandits",
-    "natural_gradient_flow",
-    "policy_gradient_flow",
-    "random_steps",
-    "sampled_policy_gradient",
-]
-from entropy_core.simulators.extremes import extreme_curvatures, return_times
-from entropy_core.simulators.instances import random_steps
-
-__all__ = ["extreme_curvatures", "random_steps", "return_times"]
     "GradientEstimate",
     "Rollouts",
     "TabularMDP",
+    "aligned_bandits",
+    "extreme_curvatures",
+    "natural_gradient_flow",
+    "policy_gradient_flow",
     "random_mdps",
     "random_steps",
+    "return_times",
     "rollouts",
+    "sampled_policy_gradient",
     "sampled_return_gradient",
 ]
