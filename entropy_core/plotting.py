@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from entropy_core._shapes import Real
 
@@ -189,6 +190,7 @@ def residuals_against_step(
             axes.margins(y=0.12)
             axes.set_title(f"{n} actions")
             axes.set_xlabel("sd of Δz  (logits)")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         panels[0].set_ylabel("|residual|  (nats)")
     slopes = ", ".join(f"{_slope(step_sizes, m):.2f} for {n} actions" for n, m in medians.items())
     return ThemedFigure(
