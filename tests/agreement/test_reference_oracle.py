@@ -5,7 +5,7 @@ import pytest
 
 from entropy_core import reference, symbolic
 from tests.agreement.cases import SIZES, hard_policies, large_steps, policies, quantities, steps
-from tests.agreement.oracle import SCORE, STEP, X, Y, error_ratio, scale, truth
+from tests.agreement.oracle import DIGITS, SCORE, STEP, X, Y, error_ratio, scale, truth
 
 POLICIES = {f"{n} {name}": z for n in SIZES for name, z in policies(n)} | dict(hard_policies())
 SLOPE = 1 + SCORE  # 1 + log π + H
@@ -147,3 +147,21 @@ def test_entropy_of_one_hundred_thousand_actions():
     z = np.where(np.arange(n) % 3 == 1, -np.inf, 1e4 + 3 * np.random.default_rng(0).standard_normal(n))
     exact = truth(symbolic.entropy, logits=z)
     assert error_ratio(reference.entropy(z), exact, 1e-12 * exact) <= 1
+
+
+def test_moments_gradient_and_changes_of_one_hundred_thousand_actions():
+    rng = np.random.default_rng(1)
+    z, u = 1e4 + 3 * rng.standard_normal(100_000), 0.1 * rng.standard_normal(100_000)
+    names = ["varentropy", "first_order_entropy_change", "second_order_entropy_change", "entropy_change"]
+    wanted = tuple(getattr(symbolic, name) for name in [*names, "entropy_gradient"])
+    at = {symbolic.logits: z.tolist(), symbolic.delta_logits: u.tolist()}
+    *exact, gradient = symbolic.evaluate(wanted, at, digits=DIGITS)
+    probs = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    score, step = z - probs @ z, u - probs @ u
+    first = probs @ abs(score * step)  # the bars need few digits, so float64 may set them
+    second = first + probs @ (abs(1 + score) * step**2) / 2
+    got = [reference.varentropy(z), *(getattr(reference, name)(z, u) for name in names[1:])]
+    bars = [1e-12 * float(exact[0]), 2e-12 * first, 2e-12 * second, 1e-12 * second]
+    assert error_ratio(np.array(got), exact, bars) <= 1
+    largest = max(map(abs, gradient))
+    assert error_ratio(reference.entropy_gradient(z), gradient, 1e-12 * largest) <= 1
