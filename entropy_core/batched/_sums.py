@@ -1,0 +1,201 @@
+"""Sums over the actions of a row that merge: what one read of the logits leaves behind.
+
+Over any set of actions take the peak m = max z and the mode's step c, and for every action the gap a = z − m
+and the shift v = Δz − c. The sums of e^a, a e^a, a² e^a, v e^a, … over the set are its state. Two states
+merge: the one with the lower peak is moved to the other's (m, c), where a grows by δ and v by ε,
+
+    e^a → e^δ e^a,   a → a + δ,   v → v + ε,
+
+and then sums add. So one state serves blocks of a vocabulary, tiles of a product and shards of a row, in any
+order and any grouping; the state of no action (peak −inf, every sum 0) changes nothing.
+
+Numerical reasons, once for all. The mode's own term of Σ e^a is exactly 1 and is kept apart: `rest` is the sum
+of the others, S = 1 + rest, so that 1 − π(mode) is never a difference. Terms are made in the accumulating
+type, a block has at most a few thousand of them, and what the blocks give is merged in float64. Gaps end at
+−200 (float64: −800), where e^a is 0 and a e^a too: forbidden actions need no further case. No sum is taken of
+values about another origin than the mode's, so a common offset of z or Δz costs no digit.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+__all__: list[str] = []
+
+SERIES_TERMS = {torch.float32: 10, torch.float64: 18}
+
+
+class PolicySums(NamedTuple):
+    """State of a set of actions under z: peak m, rest = Σ e^a − 1, Σ a e^a, Σ a² e^a."""
+
+    peak: torch.Tensor
+    rest: torch.Tensor
+    gap: torch.Tensor
+    gap_gap: torch.Tensor
+
+
+class StepSums(NamedTuple):
+    """State of a set of actions under z and a step Δz, about the origin (m, c).
+
+    After the policy's sums: c, Σ v e^a, Σ a v e^a, Σ v² e^a, Σ a v² e^a; with g = expm1(v) for |v| ≤ 1 the
+    sums Σ (g − v) e^a, Σ a g e^a, Σ v g e^a; max v and min v; and the state of z + Δz about the origin m + c.
+    """
+
+    policy: PolicySums
+    origin: torch.Tensor
+    shift: torch.Tensor
+    gap_shift: torch.Tensor
+    shift_shift: torch.Tensor
+    gap_shift_shift: torch.Tensor
+    growth: torch.Tensor
+    gap_growth: torch.Tensor
+    shift_growth: torch.Tensor
+    highest: torch.Tensor
+    lowest: torch.Tensor
+    moved: PolicySums
+
+
+def accumulating(dtype):
+    """Return float64 for float64 and float32 for every other type."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def policy_terms(z, scale):
+    """Return m, number of modes, Σ_{a<0} e^a, Σ a e^a, Σ a² e^a of each block, the last axis, of scale · z.
+
+    Only bare reductions leave: a compiler then walks a block twice in cache and the memory once.
+    """
+    z = z.to(accumulating(z.dtype))
+    peak = z.amax(dim=-1, keepdim=True)
+    a = gaps(z, peak, scale)
+    e = torch.exp(a)
+    ae = a * e
+    return peak.squeeze(-1), *_weight_terms(a, e), ae.sum(dim=-1), (a * ae).sum(dim=-1)
+
+
+def step_terms(z, u):
+    """Return the reductions of `policy_terms` and those that a step adds, of each block, the last axis."""
+    z, u = z.to(accumulating(z.dtype)), u.to(accumulating(z.dtype))
+    peak = z.amax(dim=-1, keepdim=True)
+    a = gaps(z, peak, 1.0)
+    origin = torch.where(z == peak, u, -torch.inf).amax(dim=-1, keepdim=True)
+    v = torch.where(z == -torch.inf, 0.0, u - origin)
+    e = torch.exp(a)
+    ae, ve = a * e, v * e
+    excess = v * v * _exponential_series(v)
+    growth = (v + excess) * e
+    after = torch.where(z == -torch.inf, -torch.inf, z - peak + v)
+    new_peak = after.amax(dim=-1, keepdim=True)
+    b = gaps(after, new_peak, 1.0)
+    f = torch.exp(b)
+    bf = b * f
+    return (
+        peak.squeeze(-1),
+        *_weight_terms(a, e),
+        *(x.sum(dim=-1) for x in (ae, a * ae, ve, a * ve, v * ve, a * v * ve)),
+        *(x.sum(dim=-1) for x in (excess * e, a * growth, v * growth)),
+        origin.squeeze(-1),
+        v.amax(dim=-1),
+        v.amin(dim=-1),
+        new_peak.squeeze(-1),
+        *_weight_terms(b, f),
+        bf.sum(dim=-1),
+        (b * bf).sum(dim=-1),
+    )
+
+
+def gaps(z, peak, scale):
+    """Return scale · (z − peak), ended where e^a is 0; peak −inf means a block of forbidden actions."""
+    lowest = -800.0 if z.dtype == torch.float64 else -200.0
+    return ((z - torch.where(peak == -torch.inf, 0.0, peak)) * scale).clamp(min=lowest)
+
+
+def _weight_terms(a, e):
+    """Return the number of modes and the sum of e^a over the others."""
+    return (a == 0).sum(dim=-1, dtype=a.dtype), torch.where(a < 0, e, 0.0).sum(dim=-1)
+
+
+def _exponential_series(v):
+    """Return (expm1(v) − v)/v² = Σ v^k / (k + 2)!, to an eighth of eps where |v| ≤ 1."""
+    total = torch.zeros_like(v)
+    for k in range(SERIES_TERMS[v.dtype], -1, -1):
+        total = total * v + 1 / math.factorial(k + 2)
+    return total
+
+
+def policy_state(terms, scale):
+    """Return the float64 state that the reductions of `policy_terms` mean."""
+    peak, modes, below, gap, gap_gap = (x.double() for x in terms)
+    return PolicySums(peak * scale, below + (modes - 1), gap, gap_gap)
+
+
+def step_state(terms):
+    """Return the float64 state that the reductions of `step_terms` mean."""
+    policy, moved = terms[:5], terms[15:]
+    *sums, origin, highest, lowest = (x.double() for x in terms[5:15])
+    return StepSums(policy_state(policy, 1.0), origin, *sums, highest, lowest, policy_state(moved, 1.0))
+
+
+def merge_policy(x: PolicySums) -> PolicySums:
+    """Merge the states along the last axis; of the modes' terms one, the top's, stays apart."""
+    peak, top = x.peak.max(dim=-1, keepdim=True)
+    delta = _below(peak, x.peak)
+    return PolicySums(peak.squeeze(-1), *_add_policy(x, delta, _is_index(top, x.peak)))
+
+
+def merge_step(x: StepSums) -> StepSums:
+    """Merge the states along the last axis, moved to the origin of the one with the highest peak."""
+    peak, top = x.policy.peak.max(dim=-1, keepdim=True)
+    delta = _below(peak, x.policy.peak)
+    epsilon = torch.where(delta == -torch.inf, 0.0, x.origin - x.origin.gather(-1, top))
+    moved = x.moved._replace(peak=x.moved.peak + (delta + epsilon))
+    sums = _move_step(x, torch.where(delta == -torch.inf, 0.0, delta), epsilon)
+    weight = torch.exp(delta)
+    return StepSums(
+        PolicySums(peak.squeeze(-1), *_add_policy(x.policy, delta, _is_index(top, x.policy.peak))),
+        x.origin.gather(-1, top).squeeze(-1),
+        *(torch.where(weight == 0, 0.0, weight * t).sum(dim=-1) for t in sums),
+        (x.highest + epsilon).amax(dim=-1),
+        (x.lowest + epsilon).amin(dim=-1),
+        merge_policy(moved),
+    )
+
+
+def _below(peak, own):
+    """Return δ = own − peak ≤ 0: −inf for a state of no action, and 0 where every state is one."""
+    return torch.where(own == peak, 0.0, own - peak)
+
+
+def _is_index(top, x):
+    return torch.arange(x.shape[-1], device=x.device) == top
+
+
+def _add_policy(x, delta, is_top):
+    """Return rest, Σ a e, Σ a² e of states whose gaps grow by δ, added along the last axis."""
+    weight, delta = torch.exp(delta), torch.where(delta == -torch.inf, 0.0, delta)
+    total = 1 + x.rest
+    rest = torch.where(is_top, x.rest, weight * total)
+    gap = weight * (x.gap + delta * total)
+    gap_gap = weight * (x.gap_gap + delta * (2 * x.gap + delta * total))
+    return rest.sum(dim=-1), gap.sum(dim=-1), gap_gap.sum(dim=-1)
+
+
+def _move_step(x, delta, epsilon):
+    """Return the seven sums that hold the step, gaps grown by δ and shifts by ε, before the weight e^δ.
+
+    The last three are used where the whole row's step has range at most 1, so that |ε| ≤ 1.
+    """
+    total, gap = 1 + x.policy.rest, x.policy.gap
+    shift = x.shift + epsilon * total
+    gap_shift = x.gap_shift + epsilon * gap
+    shift_shift = x.shift_shift + epsilon * (x.shift + shift)
+    gap_shift_shift = x.gap_shift_shift + epsilon * (x.gap_shift + gap_shift)
+    small = epsilon.clamp(-1, 1)
+    grown, factor = torch.expm1(small), torch.exp(small)
+    all_growth = x.growth + x.shift
+    growth = x.growth + grown * all_growth + (grown - small) * total
+    gap_growth = factor * (x.gap_growth + delta * all_growth) + grown * (gap + delta * total)
+    shift_growth = factor * (x.shift_growth + small * all_growth) + grown * (x.shift + small * total)
+    gap_shift, gap_shift_shift = gap_shift + delta * shift, gap_shift_shift + delta * shift_shift
+    return shift, gap_shift, shift_shift, gap_shift_shift, growth, gap_growth, shift_growth
