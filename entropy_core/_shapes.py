@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 try:
-    from jaxtyping import Bool, Float, Real
+    from jaxtyping import Bool, Float, Int, Real
 except ImportError:
 
     class _Inert:
@@ -13,6 +13,6 @@ except ImportError:
             """Return the array type of an annotation and forget its shape."""
             return item[0]
 
-    Bool = Float = Real = _Inert
+    Bool = Float = Int = Real = _Inert
 
-__all__ = ["Bool", "Float", "Real"]
+__all__ = ["Bool", "Float", "Int", "Real"]

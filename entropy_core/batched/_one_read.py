@@ -59,25 +59,24 @@ def step_sums(logits: torch.Tensor, delta_logits: torch.Tensor) -> _sums.StepSum
 
 
 @torch.no_grad()
-def write_pullback(logits, scale, peak, level, slope, counted, out):
-    """Write e^a (level + slope · a) with a = scale · z − peak into `out`, 0 in rows that do not count.
+def write_pullback(logits, scale, peak, coefficients, counted, out):
+    """Write e^a (level + slope a + bend a²) with a = scale · z − peak into `out`; 0 in rows not counted.
 
-    One read and one write. What a row needs is given as one float64 number a row; both coefficients carry
-    the factor 1/S and are made in float64, where they may nearly cancel.
+    One read and one write. What a row needs is one float64 number each; the coefficients carry the factor
+    1/S and are made in float64, where they may nearly cancel.
     """
     dtype = _sums.accumulating(logits.dtype)
     factor = torch.tensor(scale, dtype=dtype, device=logits.device)
-    per_row = [x.reshape(-1, 1).to(dtype) for x in (peak / scale, level, slope)] + [counted.reshape(-1, 1)]
+    per_row = [x.reshape(-1, 1).to(dtype) for x in (peak / scale, *coefficients)] + [counted.reshape(-1, 1)]
     rows, written = _rows(logits), out.view(-1, out.shape[-1])
     for span in _spans(*rows.shape, AT_ONCE if _compiler.works else CACHED):
-        _run(_pullback, (rows[span], factor, *(x[span] for x in per_row), written[span]))
-    return out
+        _run(_pullback, (rows[span], written[span], factor, *(x[span] for x in per_row)))
 
 
-def _pullback(z, factor, peak, level, slope, counted, out):
+def _pullback(z, out, factor, peak, level, slope, bend, counted):
     """Elementwise: gaps end where e^a is 0, so that forbidden actions get 0."""
     a = _sums.gaps(z.to(peak.dtype), peak, factor)
-    out.copy_(torch.where(counted, torch.exp(a) * (level + slope * a), 0.0))
+    out.copy_(torch.where(counted, torch.exp(a) * (level + a * (slope + a * bend)), 0.0))
 
 
 def _pieces(*tensors):

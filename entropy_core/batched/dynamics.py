@@ -3,15 +3,9 @@
 import torch
 
 from entropy_core._shapes import Float
-from entropy_core.batched._primitives import (
-    Centre,
-    CentredLogProbs,
-    Entropy,
-    LogRatio,
-    Probs,
-    RatioExcess,
-    moved,
-)
+from entropy_core.batched import _simple
+from entropy_core.batched._large import step_value
+from entropy_core.batched._primitives import CentredLogProbs, Probs
 from entropy_core.batched._remainder import remainder_bounds
 from entropy_core.batched._validation import over_actions
 
@@ -20,11 +14,10 @@ __all__ = [
     "entropy_change_bound",
     "entropy_gradient",
     "first_order_entropy_change",
+    "kl_divergence",
     "second_order_entropy_change",
     "third_order_entropy_change",
 ]
-
-SMALL_STEP = 1.0
 
 
 def entropy_gradient(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, "*batch actions"]:
@@ -88,9 +81,7 @@ def first_order_entropy_change(
         >>> print(f"{first_order_entropy_change(z, u):.5f} {entropy_change(z, u):.5f}")
         -0.01966 -0.02015
     """
-    logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
-    return -(Probs.apply(logits) * surprise * step).sum(dim=-1)
+    return -step_value("covariance", logits, delta_logits)
 
 
 def second_order_entropy_change(
@@ -123,9 +114,7 @@ def second_order_entropy_change(
         >>> print(f"{second_order_entropy_change(z, u):.5f} {entropy_change(z, u):.5f}")
         -0.02019 -0.02015
     """
-    logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
-    return -(Probs.apply(logits) * (surprise * step + (1 + surprise) * step**2 / 2)).sum(dim=-1)
+    return step_value("second_order_entropy_change", logits, delta_logits)
 
 
 def third_order_entropy_change(
@@ -158,13 +147,7 @@ def third_order_entropy_change(
         >>> print(f"{third_order_entropy_change(z, u):.4f} {entropy_change(z, u):.4f}")
         -0.1070 -0.1072
     """
-    logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    surprise, step = CentredLogProbs.apply(logits), Centre.apply(delta_logits, logits)
-    pi = Probs.apply(logits)
-    slope, variance = (pi * surprise * step).sum(dim=-1), (pi * step**2).sum(dim=-1)
-    bend = (pi * (1 + surprise) * step**2).sum(dim=-1)
-    twist = (pi * (2 + surprise) * step**3).sum(dim=-1) - 3 * slope * variance
-    return -(slope + bend / 2 + twist / 6)
+    return _simple.third_order(*over_actions(logits=logits, delta_logits=delta_logits))
 
 
 def entropy_change(
@@ -200,11 +183,7 @@ def entropy_change(
         >>> print(f"{entropy_change(z, u):.4e}")
         -1.2500e-17
     """
-    logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
-    is_small = _step_range(logits, delta_logits).unsqueeze(-1) <= SMALL_STEP
-    small = _change_of_small_step(logits, torch.where(is_small, delta_logits, 0.0))
-    large = Entropy.apply(moved(logits, delta_logits)) - Entropy.apply(logits)
-    return torch.where(is_small.squeeze(-1), small, large)
+    return step_value("entropy_change", logits, delta_logits)
 
 
 def entropy_change_bound(
@@ -241,21 +220,38 @@ def entropy_change_bound(
     """
     logits, delta_logits = over_actions(logits=logits, delta_logits=delta_logits)
     is_policy = logits.amax(dim=-1).isfinite()
-    step_range = torch.where(is_policy, _step_range(logits, delta_logits), torch.nan)
+    step_range = torch.where(is_policy, _simple.step_range(logits, delta_logits), torch.nan)
     return remainder_bounds((logits != -torch.inf).sum(dim=-1), step_range)
 
 
-def _change_of_small_step(logits, delta_logits):
-    """Return −E[expm1(t)(log π + H) + χ(t)]: cross term and KL(π'‖π), each of the size of its true value."""
-    t = LogRatio.apply(delta_logits, logits)
-    cross = torch.expm1(t) * CentredLogProbs.apply(logits)
-    return -(Probs.apply(logits) * (cross + RatioExcess.apply(t))).sum(dim=-1)
+def kl_divergence(
+    logits: Float[torch.Tensor, "*#batch actions"], delta_logits: Float[torch.Tensor, "*#batch actions"]
+) -> Float[torch.Tensor, "*batch"]:
+    """Kullback–Leibler divergence from the policy before a step to the policy after it.
 
+    KL(π‖π') = Σ_a π_a log(π_a / π'_a) = log E_π e^Δz − E_π Δz
 
-def _step_range(logits, delta_logits):
-    """Return D = max Δz − min Δz over allowed actions, NaN if that is not a number."""
-    forbidden = logits == -torch.inf
-    highest = delta_logits.masked_fill(forbidden, -torch.inf).amax(dim=-1)
-    lowest = delta_logits.masked_fill(forbidden, torch.inf).amin(dim=-1)
-    step_range = highest - lowest
-    return torch.where(step_range.isfinite(), step_range, torch.nan)
+    Args:
+        logits: z before the step, in nats; −inf forbids an action; a common constant cancels.
+        delta_logits: Δz in nats, finite at allowed actions, ignored (NaN included) at forbidden ones; a
+            constant cancels.
+
+    Returns:
+        KL(π‖π'), one value a broadcast row, in nats, ≥ 0 up to rounding.
+
+    Raises:
+        TypeError: an argument is not a floating-point tensor.
+        ValueError: there is no action, or devices, action axes or leading axes do not fit.
+
+    Numerics:
+        For steps of range D at most 1 without subtracting what nearly agrees: error ≤ 1e-12 (float64) or
+        1e-5 (float32) of D². Beyond, the same of max |Δz − Δz(mode)|.
+        tests/agreement/test_batched_reference.py, tests/batched/test_large.py.
+
+    Source: claim `exact-entropy-change`, chapter entropy-covariance-identity; [cover2006elements].
+
+    Example:
+        >>> print(f"{kl_divergence(torch.zeros(2), torch.tensor([0.1, 0.0])):.6f}")
+        0.001249
+    """
+    return step_value("kl_divergence", logits, delta_logits)

@@ -3,8 +3,10 @@
 import torch
 
 from entropy_core._shapes import Float
-from entropy_core.batched._primitives import Centre, CentredLogProbs, Entropy, LogProbs, Probs
-from entropy_core.batched._validation import over_actions
+from entropy_core.batched import _simple
+from entropy_core.batched._large import entropy_value
+from entropy_core.batched._primitives import Centre, LogProbs, Probs
+from entropy_core.batched._validation import of_one_shape, over_actions
 
 __all__ = [
     "covariance_over_actions",
@@ -103,8 +105,8 @@ def entropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor
         >>> print(*(f"{h:.4e}" for h in entropy(z).tolist()))
         6.9315e-01 1.7418e-16
     """
-    (logits,) = over_actions(logits=logits)
-    return Entropy.apply(logits)
+    (logits,) = of_one_shape(logits=logits)
+    return entropy_value(logits)
 
 
 def varentropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, "*batch"]:
@@ -133,7 +135,7 @@ def varentropy(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Ten
         tensor(0.)
     """
     (logits,) = over_actions(logits=logits)
-    return (Probs.apply(logits) * CentredLogProbs.apply(logits) ** 2).sum(dim=-1)
+    return _simple.varentropy(logits)
 
 
 def covariance_over_actions(
@@ -171,7 +173,7 @@ def covariance_over_actions(
         tensor(0.2500)
     """
     x, y, logits = over_actions(x=x, y=y, logits=logits)
-    return (Probs.apply(logits) * Centre.apply(x, logits) * Centre.apply(y, logits)).sum(dim=-1)
+    return _simple.covariance(x, y, logits)
 
 
 def fisher(logits: Float[torch.Tensor, "*batch actions"]) -> Float[torch.Tensor, "*batch actions actions"]:
