@@ -23,9 +23,11 @@ from entropy_core.batched.dynamics import (
     entropy_change_bound,
     entropy_gradient,
     first_order_entropy_change,
+    kl_divergence,
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -46,6 +48,8 @@ from entropy_core.batched.tabular import (
 from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "PolicyMoments",
+    "StepMoments",
     "action_values",
     "advantages",
     "check_delta_logits",
@@ -60,14 +64,17 @@ __all__ = [
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
+    "kl_divergence",
     "log_probs",
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
+    "policy_moments",
     "probs",
     "return_gradient",
     "second_order_entropy_change",
     "third_order_entropy_change",
     "state_occupancy",
     "state_values",
+    "step_moments",
     "varentropy",
 ]

@@ -4,9 +4,9 @@ With a = z − m, S = Σ e^a, τ = E a and s = a − τ = log π + H, at tempera
 
     ∂ log Z = π,   ∂H = −π s,   ∂Var(log π) = π (s² − Var + 2 s),   ∂ log π_token = e_token − π,
 
-so every gradient is e^a times a polynomial in a whose coefficients are numbers of the row. A row's numbers are
-all that is kept besides the logits. Where a graph of the gradient is asked for, and for the gradients of what
-a step does, the simple formulas of `_primitives` are differentiated instead.
+so every gradient is e^a times a polynomial in a whose coefficients are numbers of the row. A row's numbers
+are all that is kept besides the logits. Where a graph of the gradient is asked for, and for the gradients of
+what a step does, the simple formulas of `_primitives` are differentiated instead.
 """
 
 import torch
@@ -18,7 +18,15 @@ from entropy_core.batched._validation import of_one_shape, over_actions
 
 __all__: list[str] = []
 
-STEP = ("mean", "variance", "covariance", "second_order_entropy_change", "entropy_change", "kl_divergence", "entropy")
+STEP = (
+    "mean",
+    "variance",
+    "covariance",
+    "second_order_entropy_change",
+    "entropy_change",
+    "kl_divergence",
+    "entropy",
+)
 
 
 def policy_values(logits, tokens, counted, scale, gradient_buffer):
@@ -72,7 +80,9 @@ def step_moments_of(sums):
     tau, shift = sums.policy.gap / total, sums.shift / total
     covariance = sums.gap_shift / total - tau * shift
     variance = sums.shift_shift / total - shift**2
-    third = sums.gap_shift_shift / total - 2 * shift * sums.gap_shift / total + shift**2 * tau - tau * variance
+    third = (
+        sums.gap_shift_shift / total - 2 * shift * sums.gap_shift / total + shift**2 * tau - tau * variance
+    )
     is_small = sums.highest - sums.lowest <= 1
     growth, gap_growth, shift_growth = (
         torch.where(is_small, x / total, 0.0) for x in (sums.growth, sums.gap_growth, sums.shift_growth)
@@ -161,10 +171,20 @@ class Step(Function):
     @staticmethod
     def backward(ctx, *gradients):
         """Differentiate the simple formulas of the outputs that were used."""
-        graph, saved = torch.is_grad_enabled(), ctx.saved_tensors
+        used = [(f, g) for f, g in zip(_simple.STEP_VALUES, gradients, strict=True) if g is not None]
+        if not used:
+            return None, None
+        graph, needed = torch.is_grad_enabled(), ctx.needs_input_grad
         with torch.enable_grad():
-            leaves = saved if graph else [x.detach().requires_grad_() for x in saved]
-            used = [(f, g) for f, g in zip(_simple.STEP_VALUES, gradients, strict=True) if g is not None]
-            z, u = (x.to(torch.promote_types(x.dtype, used[0][1].dtype)) for x in leaves)
-            values = [f(z, u) for f, _ in used]
-        return torch.autograd.grad(values, leaves, [g for _, g in used], create_graph=graph, allow_unused=True)
+            leaves = [
+                x if graph else x.detach().requires_grad_(n)
+                for x, n in zip(ctx.saved_tensors, needed, strict=True)
+            ]
+            z, u = (x.to(used[0][1].dtype).contiguous() for x in leaves)
+            values = [formula(z, u) for formula, _ in used]
+        inputs = [x for x, n in zip(leaves, needed, strict=True) if n]
+        found = torch.autograd.grad(
+            values, inputs, [g for _, g in used], create_graph=graph, allow_unused=True
+        )
+        found = iter(found)
+        return tuple(next(found) if n else None for n in needed)

@@ -159,5 +159,10 @@ def _run(function, arguments):
 @functools.cache
 def _compiled(function):
     return torch.compile(
-        function, dynamic=True, fullgraph=True, options=FUSE_ALL, recompile_limit=VARIANTS, isolate_recompiles=True
+        function,
+        dynamic=True,
+        fullgraph=True,
+        options=FUSE_ALL,
+        recompile_limit=VARIANTS,
+        isolate_recompiles=True,
     )

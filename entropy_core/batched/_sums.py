@@ -9,8 +9,8 @@ merge: the one with the lower peak is moved to the other's (m, c), where a grows
 and then sums add. So one state serves blocks of a vocabulary, tiles of a product and shards of a row, in any
 order and any grouping; the state of no action (peak −inf, every sum 0) changes nothing.
 
-Numerical reasons, once for all. The mode's own term of Σ e^a is exactly 1 and is kept apart: `rest` is the sum
-of the others, S = 1 + rest, so that 1 − π(mode) is never a difference. Terms are made in the accumulating
+Numerical reasons, once for all. The mode's own term of Σ e^a is exactly 1 and is kept apart: `rest` is the
+sum of the others, S = 1 + rest, so that 1 − π(mode) is never a difference. Terms are made in the accumulating
 type, a block has at most a few thousand of them, and what the blocks give is merged in float64. Gaps end at
 −200 (float64: −800), where e^a is 0 and a e^a too: forbidden actions need no further case. No sum is taken of
 values about another origin than the mode's, so a common offset of z or Δz costs no digit.

@@ -37,17 +37,20 @@ def one_a_row(logits, tokens, response_mask):
         found = tokens.dtype if isinstance(tokens, torch.Tensor) else type(tokens).__name__
         raise TypeError(f"tokens must be a tensor of int64 action indices; got {found}. Use tokens.long().")
     if response_mask is not None and response_mask.dtype != torch.bool:
-        raise TypeError(f"response_mask must be boolean; got {response_mask.dtype}. Use response_mask.bool().")
-    counted = torch.ones((), dtype=torch.bool, device=logits.device) if response_mask is None else response_mask
+        raise TypeError(
+            f"response_mask must be boolean; got {response_mask.dtype}. Use response_mask.bool()."
+        )
+    counted = (
+        torch.ones((), dtype=torch.bool, device=logits.device) if response_mask is None else response_mask
+    )
     for name, tensor in (("tokens", tokens), ("response_mask", counted)):
         if tensor.device != logits.device:
             raise ValueError(f"{name} is on {tensor.device}, logits on {logits.device}. Move it there.")
-        if response_mask is not None or name == "tokens":
-            if tensor.shape != batch:
-                raise ValueError(
-                    f"{name} must have one value a row, shape {tuple(batch)}; got {tuple(tensor.shape)}. "
-                    "Logits have one axis more, the actions."
-                )
+        if (response_mask is not None or name == "tokens") and tensor.shape != batch:
+            raise ValueError(
+                f"{name} must have one value a row, shape {tuple(batch)}; got {tuple(tensor.shape)}. "
+                "Logits have one axis more, the actions."
+            )
     return tokens.long(), counted.expand(batch)
 
 
@@ -56,7 +59,9 @@ def read_temperature(temperature):
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         raise TypeError(f"temperature must be a number; got {type(temperature).__name__}.")
     if not (temperature > 0 and math.isfinite(temperature)):
-        raise ValueError(f"temperature must be positive and finite; got {temperature}. For arg max use logits.max.")
+        raise ValueError(
+            f"temperature must be positive and finite; got {temperature}. For arg max use logits.max."
+        )
     return 1.0 / temperature
 
 
@@ -64,14 +69,20 @@ def check_buffer(gradient_buffer, logits):
     """Raise unless a gradient fits into the buffer and overwrites nothing that is still needed."""
     if gradient_buffer is None:
         return
-    if (gradient_buffer.shape, gradient_buffer.dtype, gradient_buffer.device) != (logits.shape, logits.dtype, logits.device):
+    if (gradient_buffer.shape, gradient_buffer.dtype, gradient_buffer.device) != (
+        logits.shape,
+        logits.dtype,
+        logits.device,
+    ):
         raise ValueError(
-            f"gradient_buffer must be like logits, {tuple(logits.shape)} {logits.dtype} on {logits.device}; got "
-            f"{tuple(gradient_buffer.shape)} {gradient_buffer.dtype} on {gradient_buffer.device}. "
+            f"gradient_buffer must be like logits, {tuple(logits.shape)} {logits.dtype} on {logits.device}; "
+            f"got {tuple(gradient_buffer.shape)} {gradient_buffer.dtype} on {gradient_buffer.device}. "
             "Use torch.empty_like(logits)."
         )
     if not gradient_buffer.is_contiguous() or gradient_buffer.requires_grad:
-        raise ValueError("gradient_buffer must be contiguous and need no gradient. Use torch.empty_like(logits).")
+        raise ValueError(
+            "gradient_buffer must be contiguous and need no gradient. Use torch.empty_like(logits)."
+        )
     if gradient_buffer.untyped_storage().data_ptr() == logits.untyped_storage().data_ptr():
         raise ValueError("gradient_buffer must not share memory with logits: the backward pass reads them.")
 

@@ -11,9 +11,11 @@ from entropy_core.reference.dynamics import (
     entropy_change_bound,
     entropy_gradient,
     first_order_entropy_change,
+    kl_divergence,
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.reference.softmax import (
     covariance_over_actions,
     entropy,
@@ -34,6 +36,8 @@ from entropy_core.reference.tabular import (
 from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "PolicyMoments",
+    "StepMoments",
     "action_values",
     "advantages",
     "covariance_over_actions",
@@ -45,14 +49,17 @@ __all__ = [
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
+    "kl_divergence",
     "log_probs",
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
+    "policy_moments",
     "probs",
     "return_gradient",
     "second_order_entropy_change",
     "third_order_entropy_change",
     "state_occupancy",
     "state_values",
+    "step_moments",
     "varentropy",
 ]

@@ -6,7 +6,7 @@ promised accuracy at 1e5 actions rests on it.
 
 import numpy as np
 
-__all__ = ["allowed_actions", "number", "over_actions", "read_logits"]
+__all__ = ["allowed_actions", "number", "over_actions", "read_logits", "read_rows"]
 
 
 def read_logits(logits) -> np.ndarray:
@@ -50,6 +50,29 @@ def over_actions(logits, **values) -> list[np.ndarray]:
         _check_finite(name, array, allowed)
     values_at_allowed = [np.ascontiguousarray(np.where(allowed, array, 0.0)) for array in broadcast]
     return [np.ascontiguousarray(logits), *values_at_allowed]
+
+
+def read_rows(logits, tokens, response_mask) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return logits with 0 in rows that do not count, one action index a row, and which rows count."""
+    logits, tokens = _numbers("logits", logits), np.asarray(tokens)
+    batch, actions = logits.shape[:-1], logits.shape[-1]
+    counted = np.ones(batch, bool) if response_mask is None else np.asarray(response_mask)
+    if tokens.dtype.kind not in "iu" or counted.dtype != bool:
+        raise TypeError(
+            "tokens must be integers and response_mask boolean; "
+            f"{tokens.dtype} and {counted.dtype} came. Convert them with astype."
+        )
+    if tokens.shape != batch or counted.shape != batch:
+        raise ValueError(
+            f"tokens and response_mask must have one value a row, shape {batch}; {tokens.shape} and "
+            f"{counted.shape} came. Logits have one axis more, the actions."
+        )
+    if tokens.size and (tokens.min() < 0 or tokens.max() >= actions):
+        raise ValueError(
+            f"tokens must lie in 0 … {actions - 1}; {tokens.min()} … {tokens.max()} came. "
+            "A padding index belongs under a False of response_mask, with a token that exists."
+        )
+    return np.where(counted[..., None], logits, 0.0), tokens, counted
 
 
 def number(name: str, value) -> float:

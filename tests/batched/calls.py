@@ -22,6 +22,7 @@ CALLS = {
     "second_order_entropy_change": lambda z, u, r: batched.second_order_entropy_change(z, u),
     "third_order_entropy_change": lambda z, u, r: batched.third_order_entropy_change(z, u),
     "entropy_change": lambda z, u, r: batched.entropy_change(z, u),
+    "kl_divergence": lambda z, u, r: batched.kl_divergence(z, u),
     "entropy_change_bound, lower": lambda z, u, r: batched.entropy_change_bound(z, u)[0],
     "entropy_change_bound, upper": lambda z, u, r: batched.entropy_change_bound(z, u)[1],
     "policy_gradient_delta_logits": lambda z, u, r: batched.policy_gradient_delta_logits(z, r, 0.3),

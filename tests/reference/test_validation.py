@@ -23,12 +23,15 @@ OF_STEPS = [
     reference.second_order_entropy_change,
     reference.third_order_entropy_change,
     reference.entropy_change_bound,
+    reference.kl_divergence,
+    reference.step_moments,
 ]
 OF_REWARDS = [reference.policy_gradient_delta_logits, reference.natural_gradient_delta_logits]
 ALL = {
     **{f.__name__: f for f in OF_LOGITS},
     **{f.__name__: lambda z, f=f: f(z, np.zeros(np.shape(z))) for f in OF_STEPS},
     **{f.__name__: lambda z, f=f: f(z, np.zeros(np.shape(z)), 0.1) for f in OF_REWARDS},
+    "policy_moments": lambda z: reference.policy_moments(z, np.zeros(np.shape(z)[:-1], int)),
     "covariance_over_actions": lambda z: reference.covariance_over_actions(
         np.zeros(np.shape(z)), np.zeros(np.shape(z)), z
     ),
@@ -46,7 +49,8 @@ every_value = pytest.mark.parametrize("label", VALUES)
 
 
 def test_every_public_function_of_one_state_is_tried():
-    assert set(ALL) == set(reference.__all__) - set(tabular.__all__)
+    records = {"PolicyMoments", "StepMoments"}
+    assert set(ALL) == set(reference.__all__) - set(tabular.__all__) - records
 
 
 @every_function
