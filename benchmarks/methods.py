@@ -1,0 +1,148 @@
+"""What is compared: this package's functions, the plain formulas, and what training libraries compute.
+
+Every method of a task takes the same tensors and returns the same values. TRL and verl are called; AReaL's
+`_gather_logprobs_entropy` (revision 4aef98d8d) is restated here, since its wheel needs the whole system.
+"""
+
+import functools
+import sys
+import types
+from importlib.metadata import PackageNotFoundError, distribution
+
+import torch
+
+from entropy_core import batched
+from entropy_core.batched import _one_read
+
+OURS = "entropy_core"
+EAGER = "entropy_core, no compiler"
+
+
+def without_compiler(function):
+    """Return the function as it runs where torch.compile does not work."""
+
+    @functools.wraps(function)
+    def call(*arguments):
+        _one_read._compiler.works, before = False, _one_read._compiler.works
+        try:
+            return function(*arguments)
+        finally:
+            _one_read._compiler.works = before
+
+    return call
+
+
+def ours(logits, tokens):
+    """Return H and log π of the tokens."""
+    moments = batched.policy_moments(logits, tokens)
+    return moments.entropy, moments.token_log_probs
+
+
+def categorical(logits, tokens):
+    """Return H and log π as torch.distributions gives them."""
+    policy = torch.distributions.Categorical(logits=logits, validate_args=False)
+    return policy.entropy(), policy.log_prob(tokens)
+
+
+def restated_areal(logits, tokens, chunk=1024):
+    """Return H and log π by AReaL's formula, compiled, in chunks of 1024 rows."""
+    parts = [_areal_chunk()(z, t) for z, t in zip(logits.split(chunk), tokens.split(chunk), strict=True)]
+    return tuple(torch.cat(values) for values in zip(*parts, strict=True))
+
+
+@functools.cache
+def _areal_chunk():
+    def chunk_values(logits, tokens):
+        log_probs = torch.nn.functional.log_softmax(logits.float(), dim=-1)
+        entropy = -torch.sum(log_probs.exp() * log_probs, dim=-1)
+        return entropy, log_probs.gather(dim=-1, index=tokens.unsqueeze(-1)).squeeze(-1)
+
+    return torch.compile(chunk_values, dynamic=True)
+
+
+@functools.cache
+def _plain_formula():
+    def values(logits, tokens):
+        z = logits.float()
+        a = z - z.amax(dim=-1, keepdim=True)
+        e = a.exp()
+        total = e.sum(dim=-1)
+        at_token = a.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+        return total.log() - (a * e).sum(dim=-1) / total, at_token - total.log()
+
+    return torch.compile(values, dynamic=True)
+
+
+def plain_compiled(logits, tokens):
+    """Return H and log π by maximum, difference, exponential and two sums, compiled."""
+    return _plain_formula()(logits, tokens)
+
+
+def peers():
+    """Return the training libraries' functions that are installed, by name and version."""
+    found = {}
+    try:
+        from trl.trainer.utils import selective_log_softmax_and_entropy
+
+        version = distribution("trl").version
+        found[f"TRL {version}"] = lambda z, t: selective_log_softmax_and_entropy(z, t)[::-1]
+    except ImportError:
+        print("TRL is not installed: its rows are left out (benchmarks/requirements.txt)", file=sys.stderr)
+    try:
+        functions = _verl_functions()
+        name = f"verl {distribution('verl').version}"
+        found[name] = lambda z, t: (functions.entropy_from_logits(z), functions.logprobs_from_logits(z, t))
+    except (ImportError, PackageNotFoundError):
+        print("verl is not installed: its rows are left out (benchmarks/requirements.txt)", file=sys.stderr)
+    return found
+
+
+def _verl_functions():
+    """Return verl's module of functions on logits, without the imports of the package around it."""
+    root = distribution("verl").locate_file("verl")
+    for name, path in (("verl", root), ("verl.utils", root / "utils")):
+        package = types.ModuleType(name)
+        package.__path__ = [str(path)]
+        sys.modules.setdefault(name, package)
+    from verl.utils import torch_functional
+
+    return torch_functional
+
+
+def of_policy():
+    """Return the methods that give H and log π of the tokens."""
+    return {
+        OURS: ours,
+        EAGER: without_compiler(ours),
+        "plain formula, compiled": plain_compiled,
+        "AReaL, restated": restated_areal,
+        **peers(),
+        "torch Categorical": categorical,
+    }
+
+
+def natural_step(logits, delta_logits):
+    """Return Cov(log π, Δz), ΔH to second order, ΔH and KL as one writes them in torch."""
+    log_probs, new = logits.float().log_softmax(-1), (logits.float() + delta_logits.float()).log_softmax(-1)
+    probs, step = log_probs.exp(), delta_logits.float()
+    entropy, new_entropy = -(probs * log_probs).sum(-1), -(new.exp() * new).sum(-1)
+    score, centred = log_probs + entropy[..., None], step - (probs * step).sum(-1, keepdim=True)
+    covariance = (probs * score * centred).sum(-1)
+    second = -covariance - (probs * (1 + score) * centred**2).sum(-1) / 2
+    return covariance, second, new_entropy - entropy, (probs * (log_probs - new)).sum(-1)
+
+
+def our_step(logits, delta_logits):
+    """Return the same from one read of each."""
+    moments = batched.step_moments(logits, delta_logits)
+    return (
+        moments.covariance,
+        moments.second_order_entropy_change,
+        moments.entropy_change,
+        moments.kl_divergence,
+    )
+
+
+def of_step():
+    """Return the methods that give what a step does."""
+    return {OURS: our_step, EAGER: without_compiler(our_step), "natural torch formula": natural_step}
