@@ -81,22 +81,33 @@ def plain_compiled(logits, tokens):
 def peers():
     """Return the training libraries' functions that are installed, by name and version."""
     found = {}
-    try:
-        from trl.trainer.utils import selective_log_softmax_and_entropy
-
-        version = distribution("trl").version
-        found[f"TRL {version}"] = lambda z, t: selective_log_softmax_and_entropy(z, t)[::-1]
-    except ImportError:
-        print("TRL is not installed: its rows are left out (benchmarks/requirements.txt)", file=sys.stderr)
-    try:
-        functions = _verl_functions()
-        name = f"verl {distribution('verl').version}"
-        found[name] = lambda z, t: (functions.entropy_from_logits(z), functions.logprobs_from_logits(z, t))
-    except (ImportError, PackageNotFoundError):
-        print("verl is not installed: its rows are left out (benchmarks/requirements.txt)", file=sys.stderr)
+    for library, values in (("trl", _trl), ("verl", _verl)):
+        try:
+            found[f"{LIBRARIES[library]} {distribution(library).version}"] = values
+        except PackageNotFoundError:
+            print(
+                f"{library} is not installed and left out: see benchmarks/requirements.txt", file=sys.stderr
+            )
     return found
 
 
+LIBRARIES = {"trl": "TRL", "verl": "verl"}
+
+
+def _trl(logits, tokens):
+    """Return H and log π as TRL computes them."""
+    from trl.trainer.utils import selective_log_softmax_and_entropy
+
+    return selective_log_softmax_and_entropy(logits, tokens)[::-1]
+
+
+def _verl(logits, tokens):
+    """Return H and log π as verl computes them."""
+    functions = _verl_functions()
+    return functions.entropy_from_logits(logits), functions.logprobs_from_logits(logits, tokens)
+
+
+@functools.cache
 def _verl_functions():
     """Return verl's module of functions on logits, without the imports of the package around it."""
     root = distribution("verl").locate_file("verl")
