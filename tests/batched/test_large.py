@@ -174,6 +174,26 @@ def test_rows_that_do_not_count_may_hold_anything():
     assert not torch.autograd.grad(moments.entropy.sum(), z)[0][:2].any()
 
 
+@pytest.mark.parametrize("large", [1, _one_read.LARGE])
+@pytest.mark.parametrize("dtype", NATS)
+def test_the_lowest_number_of_a_type_forbids_as_well(monkeypatch, dtype, large):
+    """Masks are often written with it; it overflows when squared."""
+    monkeypatch.setattr(_one_read, "LARGE", large)
+    monkeypatch.setattr(_one_read._compiler, "works", False)
+    z, u = policies(1, 5000, dtype), torch.ones(7, 5000, dtype=dtype)
+    u[:, :2000:3] = 3.0
+    lowest = z.clone()
+    z[:, 3000:], lowest[:, 3000:] = NEVER, torch.finfo(dtype).min
+    tokens = tokens_of(z)
+    z, lowest = z.requires_grad_(), lowest.requires_grad_()
+    for of in (lambda x: batched.policy_moments(x, tokens), lambda x: batched.step_moments(x, u)):
+        for a, b in zip(of(lowest), of(z), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    total = [sum(x.sum() for x in batched.policy_moments(logits, tokens)) for logits in (lowest, z)]
+    gradients = torch.autograd.grad(sum(total), (lowest, z))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.usefixtures("read_once")
 @pytest.mark.parametrize("bad", [NAN, float("inf"), NEVER])
 def test_a_row_that_is_no_policy_gives_nan_and_touches_no_other(bad):
