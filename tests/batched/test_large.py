@@ -74,13 +74,18 @@ def assert_policy_within(found, z, tokens):
 
 
 @pytest.mark.usefixtures("read_once")
+@pytest.mark.claim("one-read-accuracy")
 @pytest.mark.parametrize("actions", [1, 2, 7, 1000, 2048, 2049, 5003])
 @pytest.mark.parametrize("dtype", NATS)
-def test_values_of_a_policy(dtype, actions):
+def test_values_of_a_policy(record_property, dtype, actions):
     z = policies(2, actions, dtype)
     z = z[(z != NEVER).any(dim=-1)]
     tokens = tokens_of(z)
-    assert_policy_within(batched.policy_moments(z, tokens), z, tokens)
+    found = batched.policy_moments(z, tokens)
+    assert_policy_within(found, z, tokens)
+    if dtype != torch.float64:
+        exact = torch.from_numpy(reference.entropy(z.double().numpy()))
+        record_property("largest error of an entropy in nats", f"{worst(found.entropy, exact):.0e}")
 
 
 @pytest.mark.usefixtures("read_once")
@@ -287,6 +292,7 @@ def _map(function, *states):
     return function(list(states), dim=-1) if len(states) > 1 else function(states[0])
 
 
+@pytest.mark.claim("one-read-accuracy")
 def test_at_vocabulary_size_without_a_compiler(monkeypatch):
     monkeypatch.setattr(_one_read._compiler, "works", False)
     z = policies(6, 100_003).requires_grad_()
