@@ -27,6 +27,7 @@ __all__ = [
     "entropy_against_temperature",
     "entropy_paths",
     "gradient_signs",
+    "grouped_dots",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
@@ -459,6 +460,73 @@ def shares_against_alignment(
         f"Share of {instances} instances over the alignment {_listed(alignments)}, "
         f"with standard errors. {told}.",
     )
+
+
+def grouped_dots(
+    values_by_group: Mapping[str, Mapping[str, Sequence[float] | Real[np.ndarray, " values"]]],
+    quantity: str,
+    unit: str,
+    ours: str = "entropy_core",
+    line: tuple[float, str] | None = None,
+    missing: str = "none",
+) -> ThemedFigure:
+    """Positive numbers of several methods on one logarithmic axis, a row for each method, in groups.
+
+    Args:
+        values_by_group: heading of each group to the values of each method; nan where there is none.
+        quantity: what is measured, named below the axis.
+        unit: its unit.
+        ours: methods whose name begins so are drawn filled, the others open.
+        line: a number to compare with and the words for it.
+        missing: what is written where a method has no value at all.
+
+    Returns:
+        One panel; the median of many values is a bar.
+    """
+    rows = sum(len(methods) for methods in values_by_group.values()) + 1.3 * len(values_by_group)
+    level, ticks, said = 0.0, {}, []
+    with _axes(6.8, 0.27 * rows + 0.9) as (figure, (axes,)):
+        axes.set_xscale("log")
+        for group, methods in values_by_group.items():
+            level -= 1.3
+            axes.annotate(group, (0, level), (4, 0), **_AT_LEFT, va="center", fontweight="bold", fontsize=10)
+            for method, values in methods.items():
+                level -= 1
+                ticks[level] = method
+                said.append(
+                    f"{group}, {method}: {_dots(axes, level, values, method.startswith(ours), missing)}"
+                )
+        if line is not None:
+            axes.axvline(line[0], color=PREDICTION)
+            _beside(axes, line[0], -0.3, line[1], PREDICTION, (4, 0))
+        axes.set_yticks(list(ticks), list(ticks.values()))
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(level - 0.7, 0.3)
+        axes.set_xlabel(f"{quantity}  ({unit})")
+        axes.set_ylabel("method")
+    compared = "" if line is None else f", with a line at {line[0]:.2g}, {line[1]}"
+    return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
+
+
+_AT_LEFT = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+
+
+def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) -> str:
+    """Draw one row of `grouped_dots` and return what it shows."""
+    values = np.asarray(values, float).ravel()
+    values = values[np.isfinite(values)]
+    if not values.size:
+        axes.annotate(missing, (1, level), (-4, 0), **_AT_LEFT, va="center", ha="right", fontsize=10)
+        return missing
+    face = MEASUREMENT if filled else "none"
+    heights = np.full(values.size, level)
+    axes.plot(
+        values, heights, "o", color=MEASUREMENT, markerfacecolor=face, alpha=0.35 if values.size > 1 else 1
+    )
+    if values.size == 1:
+        return f"{values[0]:.2g}"
+    axes.plot(np.median(values), level, "|", color=_INK, markersize=13, markeredgewidth=2)
+    return f"{values.min():.1g} to {values.max():.1g}, median {np.median(values):.1g}"
 
 
 @contextmanager

@@ -82,7 +82,17 @@ def shares_against_alignment():
     return plotting.shares_against_alignment(np.array([-1.0, 0.0, 1.0]), shares, 100)
 
 
+def grouped_dots():
+    """One method with three values and one with none, then one value each beside a line at 1."""
+    groups = {
+        "errors": {"entropy_core": np.array([1e-7, 2e-7, 4e-7]), "other": [np.nan, np.nan]},
+        "times": {"entropy_core, compiled": [2.5], "other": [43.0]},
+    }
+    return plotting.grouped_dots(groups, "error", "nats", line=(1.0, "one read"), missing="NaN")
+
+
 FIGURES = [
+    grouped_dots,
     entropy_paths,
     shares_against_alignment,
     advantage_weights,
@@ -95,6 +105,11 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    grouped_dots: [
+        "error in nats, with a line at 1, one read",
+        "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
+        "times, entropy_core, compiled: 2.5; times, other: 43.",
+    ],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
     predictions_against_measurement: [
@@ -166,7 +181,7 @@ def test_axes_are_named_with_units(figure, drawn):
     labels = [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
     assert len(labels) >= 2
     bare = [label for label in labels if "(" not in label]
-    dimensionless = {"probability π of the action", "temperature τ", "action", "probability"}
+    dimensionless = {"probability π of the action", "temperature τ", "action", "probability", "method"}
     assert set(bare) <= dimensionless
 
 

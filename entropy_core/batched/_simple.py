@@ -28,9 +28,15 @@ def log_normaliser(z):
     return (z.gather(-1, mode) - LogProbs.apply(z).gather(-1, mode)).squeeze(-1)
 
 
+def surprise_of(z, pi):
+    """Return s = log π + H, and 0 where π is 0: s² may overflow at a logit of −1e38, a common −inf."""
+    return torch.where(pi == 0, 0.0, CentredLogProbs.apply(z))
+
+
 def varentropy(z):
     """Return Var(log π)."""
-    return (Probs.apply(z) * CentredLogProbs.apply(z) ** 2).sum(dim=-1)
+    pi = Probs.apply(z)
+    return (pi * surprise_of(z, pi) ** 2).sum(dim=-1)
 
 
 def token_log_probs(z, tokens):
@@ -59,19 +65,21 @@ def covariance(x, y, z):
 
 def step_covariance(z, u):
     """Return Cov(log π, Δz)."""
-    return (Probs.apply(z) * CentredLogProbs.apply(z) * Centre.apply(u, z)).sum(dim=-1)
+    pi = Probs.apply(z)
+    return (pi * surprise_of(z, pi) * Centre.apply(u, z)).sum(dim=-1)
 
 
 def second_order(z, u):
     """Return −Cov(log π, Δz) − ½ E[(1 + s) c²], s = log π + H and c = Δz − E Δz."""
-    surprise, step = CentredLogProbs.apply(z), Centre.apply(u, z)
-    return -(Probs.apply(z) * (surprise * step + (1 + surprise) * step**2 / 2)).sum(dim=-1)
+    pi = Probs.apply(z)
+    surprise, step = surprise_of(z, pi), Centre.apply(u, z)
+    return -(pi * (surprise * step + (1 + surprise) * step**2 / 2)).sum(dim=-1)
 
 
 def third_order(z, u):
     """Return the second order less ⅙ (E[(2 + s) c³] − 3 E[s c] E[c²])."""
-    surprise, step = CentredLogProbs.apply(z), Centre.apply(u, z)
     pi = Probs.apply(z)
+    surprise, step = surprise_of(z, pi), Centre.apply(u, z)
     slope, variance = (pi * surprise * step).sum(dim=-1), (pi * step**2).sum(dim=-1)
     bend = (pi * (1 + surprise) * step**2).sum(dim=-1)
     twist = (pi * (2 + surprise) * step**3).sum(dim=-1) - 3 * slope * variance

@@ -172,8 +172,12 @@ def _is_index(top, x):
 
 
 def _add_policy(x, delta, is_top):
-    """Return rest, Σ a e, Σ a² e of states whose gaps grow by δ, added along the last axis."""
-    weight, delta = torch.exp(delta), torch.where(delta == -torch.inf, 0.0, delta)
+    """Return rest, Σ a e, Σ a² e of states whose gaps grow by δ, added along the last axis.
+
+    Where e^δ is 0 nothing is added: a logit of −1e308 that stands for −inf has a δ² that overflows.
+    """
+    weight = torch.exp(delta)
+    delta = torch.where(weight == 0, 0.0, delta)
     total = 1 + x.rest
     rest = torch.where(is_top, x.rest, weight * total)
     gap = weight * (x.gap + delta * total)

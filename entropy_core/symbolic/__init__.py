@@ -27,10 +27,11 @@ for finite logits; −inf is covered by dropping the action.
 
 The subjects `softmax`, `dynamics`, `updates` and `tabular` carry the names of the numeric layers, and
 functions that return what they have proved (`dynamics.entropy_lemma()`, `tabular.policy_gradient_theorem()`).
-`tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
+`tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`. `merging`
+has the sums that the batched layer keeps of a row, and proves that they merge.
 """
 
-from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, updates
+from entropy_core.symbolic import dynamics, merging, outcomes, rules, softmax, tabular, updates
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -177,6 +178,7 @@ __all__ = [
     "log_probs",
     "log_softmax",
     "logits",
+    "merging",
     "named_matrix",
     "natural_gradient_delta_logits",
     "new_entropy",

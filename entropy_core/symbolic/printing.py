@@ -36,7 +36,9 @@ class _Printer(LatexPrinter):
     def _print_Add(self, expr, order=None):
         terms = sorted(expr.args, key=_term_key)
         printed = [self._print(term) for term in terms]
-        joined = "".join(f" {body}" if body.startswith("- ") else f" + {body}" for body in printed[1:])
+        joined = "".join(
+            f" - {body[1:].lstrip()}" if body.startswith("-") else f" + {body}" for body in printed[1:]
+        )
         return printed[0] + joined
 
     def _print_Mul(self, expr):
@@ -50,9 +52,15 @@ class _Printer(LatexPrinter):
             )
         factors = sorted(Mul.make_args(rest), key=_factor_key)
         below = [1 / f for f in factors if _divides(f)]
-        top = self._product([f for f in factors if not _divides(f)]) or "1"
-        fraction = rf"\frac{{{top}}}{{{self._product(below)}}}" if below else top
+        above = [f for f in factors if not _divides(f)]
+        fraction = (
+            rf"\frac{{{self._alone(above)}}}{{{self._alone(below)}}}" if below else self._product(above)
+        )
         return fraction if number == 1 else f"{self._print(number)} {fraction}"
+
+    def _alone(self, factors):
+        """What stands over or under a bar: a single factor needs no brackets there."""
+        return self._print(factors[0]) if len(factors) == 1 else self._product(factors) or "1"
 
     def _product(self, factors):
         return r" \, ".join(self._factor(f, last=f is factors[-1]) for f in factors)

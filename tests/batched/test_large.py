@@ -74,13 +74,18 @@ def assert_policy_within(found, z, tokens):
 
 
 @pytest.mark.usefixtures("read_once")
+@pytest.mark.claim("one-read-accuracy")
 @pytest.mark.parametrize("actions", [1, 2, 7, 1000, 2048, 2049, 5003])
 @pytest.mark.parametrize("dtype", NATS)
-def test_values_of_a_policy(dtype, actions):
+def test_values_of_a_policy(record_property, dtype, actions):
     z = policies(2, actions, dtype)
     z = z[(z != NEVER).any(dim=-1)]
     tokens = tokens_of(z)
-    assert_policy_within(batched.policy_moments(z, tokens), z, tokens)
+    found = batched.policy_moments(z, tokens)
+    assert_policy_within(found, z, tokens)
+    if dtype != torch.float64:
+        exact = torch.from_numpy(reference.entropy(z.double().numpy()))
+        record_property("largest error of an entropy in nats", f"{worst(found.entropy, exact):.0e}")
 
 
 @pytest.mark.usefixtures("read_once")
@@ -172,6 +177,26 @@ def test_rows_that_do_not_count_may_hold_anything():
     moments = batched.policy_moments(z, tokens, response_mask=counted)
     assert all(not value[:2].any() for value in moments)
     assert not torch.autograd.grad(moments.entropy.sum(), z)[0][:2].any()
+
+
+@pytest.mark.parametrize("large", [1, _one_read.LARGE])
+@pytest.mark.parametrize("dtype", NATS)
+def test_the_lowest_number_of_a_type_forbids_as_well(monkeypatch, dtype, large):
+    """Masks are often written with it; it overflows when squared."""
+    monkeypatch.setattr(_one_read, "LARGE", large)
+    monkeypatch.setattr(_one_read._compiler, "works", False)
+    z, u = policies(1, 5000, dtype), torch.ones(7, 5000, dtype=dtype)
+    u[:, :2000:3] = 3.0
+    lowest = z.clone()
+    z[:, 3000:], lowest[:, 3000:] = NEVER, torch.finfo(dtype).min
+    tokens = tokens_of(z)
+    z, lowest = z.requires_grad_(), lowest.requires_grad_()
+    for of in (lambda x: batched.policy_moments(x, tokens), lambda x: batched.step_moments(x, u)):
+        for a, b in zip(of(lowest), of(z), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    total = [sum(x.sum() for x in batched.policy_moments(logits, tokens)) for logits in (lowest, z)]
+    gradients = torch.autograd.grad(sum(total), (lowest, z))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.usefixtures("read_once")
@@ -267,6 +292,7 @@ def _map(function, *states):
     return function(list(states), dim=-1) if len(states) > 1 else function(states[0])
 
 
+@pytest.mark.claim("one-read-accuracy")
 def test_at_vocabulary_size_without_a_compiler(monkeypatch):
     monkeypatch.setattr(_one_read._compiler, "works", False)
     z = policies(6, 100_003).requires_grad_()

@@ -35,6 +35,7 @@ from entropy_core.symbolic import (
     normalisation,
     probs,
     product_rule,
+    rewards,
     score,
     score_has_mean_zero,
     step_size,
@@ -175,6 +176,11 @@ def test_page_escapes_what_html_would_read():
         (Dt(Dt(entropy)), r"\frac{d^{2}}{dt^{2}} H"),
         (Dt(probs) * Dt(log_probs), r"\left(\frac{d}{dt} \log\pi\right) \, \frac{d}{dt} \pi"),
         (probs.at(action_index("i")), r"\pi_{i}"),
+        (logits - 1, r"z - 1"),
+        (
+            (E(logits) + 1) / (E(rewards) - 1),
+            r"\frac{\mathbb{E}\left[z\right] + 1}{\mathbb{E}\left[r\right] - 1}",
+        ),
         (Partial(entropy, logits.at(action_index("j"))), r"\frac{\partial H}{\partial z_{j}}"),
     ],
 )
