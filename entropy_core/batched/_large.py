@@ -101,6 +101,12 @@ def step_moments_of(sums):
     )
 
 
+def policy_values_of(sums, at_token, counted, dtype):
+    """Return log Z, H, Var(log π) and log π of the tokens, 0 in rows that do not count."""
+    values = *policy_moments_of(sums), at_token - torch.log1p(sums.rest)
+    return tuple(torch.where(counted, x, 0.0).to(dtype) for x in values)
+
+
 class Policy(Function):
     """log Z, H, Var(log π) and log π of one token a row, of scale · z; then what the gradient needs."""
 
@@ -109,9 +115,8 @@ class Policy(Function):
         """Read the logits once; rows that do not count give 0."""
         sums = _one_read.policy_sums(logits, scale)
         at_token = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double() * scale - sums.peak
-        values = *policy_moments_of(sums), at_token - torch.log1p(sums.rest)
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        return *(torch.where(counted, x, 0.0).to(dtype) for x in values), at_token, *sums
+        return *policy_values_of(sums, at_token, counted, dtype), at_token, *sums
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -129,14 +134,19 @@ class Policy(Function):
             values = _simple.policy_values(logits, tokens, counted, ctx.scale)
             return torch.autograd.grad(values, logits, gradients, create_graph=True)[0], *[None] * 4
         sums = _sums.PolicySums(*sums)
-        (level, slope, bend), away = _coefficients(gradients, sums, ctx.scale)
+        coefficients, own = policy_pullback(gradients, sums, at_token, counted, ctx.scale)
         out = torch.empty_like(logits) if ctx.buffer is None else ctx.buffer
-        _one_read.write_pullback(logits, ctx.scale, sums.peak, (level - away, slope, bend), counted, out)
-        weight = torch.exp(at_token)
-        others = torch.where(at_token == 0, sums.rest, 1 + sums.rest - weight)
-        own = away * others + weight * (level + slope * at_token + bend * at_token**2)
-        own = torch.where(counted & (weight > 0), own, 0.0)
+        _one_read.write_pullback(logits, ctx.scale, sums.peak, coefficients, counted, out)
         return out.scatter_(-1, tokens.unsqueeze(-1), own.unsqueeze(-1).to(out.dtype)), *[None] * 4
+
+
+def policy_pullback(gradients, sums, at_token, counted, scale):
+    """Return the polynomial in a that multiplies e^a, and the token's own entry made without 1 − π."""
+    (level, slope, bend), away = _coefficients(gradients, sums, scale)
+    weight = torch.exp(at_token)
+    others = torch.where(at_token == 0, sums.rest, 1 + sums.rest - weight)
+    own = away * others + weight * (level + slope * at_token + bend * at_token**2)
+    return (level - away, slope, bend), torch.where(counted & (weight > 0), own, 0.0)
 
 
 def _coefficients(gradients, sums, scale):
@@ -149,6 +159,26 @@ def _coefficients(gradients, sums, scale):
     slope = to_varentropy * (2 - 2 * tau) - to_entropy
     unit = scale / total
     return (level * unit, slope * unit, to_varentropy * unit), to_token * unit
+
+
+def at_tokens(logits, tokens, first):
+    """Return in float64 the logit of each row's token; −inf where the actions from `first` hold it not."""
+    index, is_here = _place(tokens, first, logits.shape[-1])
+    return torch.where(is_here, logits.gather(-1, index).double(), -torch.inf).squeeze(-1)
+
+
+def write_at_tokens(out, tokens, first, own):
+    """Write one number a row at its token where the actions from `first` hold it; return `out`."""
+    index, is_here = _place(tokens, first, out.shape[-1])
+    return out.scatter_(
+        -1, index, torch.where(is_here, own.unsqueeze(-1).to(out.dtype), out.gather(-1, index))
+    )
+
+
+def _place(tokens, first, actions):
+    """Return the tokens' places among the actions from `first`, and whether they are there."""
+    place = tokens.unsqueeze(-1) - first
+    return place.clamp(0, actions - 1), (place >= 0) & (place < actions)
 
 
 class Step(Function):

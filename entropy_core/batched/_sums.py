@@ -131,10 +131,11 @@ def policy_state(terms, scale):
 
 
 def step_state(terms):
-    """Return the float64 state that the reductions of `step_terms` mean."""
-    policy, moved = terms[:5], terms[15:]
+    """Return the float64 state that the reductions of `step_terms` mean; no action has the origin 0."""
+    policy, moved = policy_state(terms[:5], 1.0), policy_state(terms[15:], 1.0)
     *sums, origin, highest, lowest = (x.double() for x in terms[5:15])
-    return StepSums(policy_state(policy, 1.0), origin, *sums, highest, lowest, policy_state(moved, 1.0))
+    origin = torch.where(policy.peak == -torch.inf, 0.0, origin)
+    return StepSums(policy, origin, *sums, highest, lowest, moved)
 
 
 def merge_policy(x: PolicySums) -> PolicySums:

@@ -87,6 +87,24 @@ def check_buffer(gradient_buffer, logits):
         raise ValueError("gradient_buffer must not share memory with logits: the backward pass reads them.")
 
 
+def check_product(hidden, weight, bias):
+    """Raise unless hidden · weightᵀ + bias is a row of logits for every hidden state."""
+    given = {"hidden": hidden, "weight": weight} | ({} if bias is None else {"bias": bias})
+    for name, tensor in given.items():
+        _check_type(name, tensor)
+    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in given.items())
+    if len({t.device for t in given.values()}) > 1:
+        devices = ", ".join(f"{name} on {t.device}" for name, t in given.items())
+        raise ValueError(f"All tensors must be on one device; got {devices}. Move them with .to(device).")
+    if weight.ndim != 2 or hidden.shape[-1] != weight.shape[1] or len(weight) == 0:
+        raise ValueError(
+            f"hidden must be [*batch, features] and weight [actions, features]; got {shapes}. The weight of "
+            "torch.nn.Linear(features, actions) is so."
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must have one value an action, [actions]; got {shapes}.")
+
+
 def step_size_over_batch(step_size, logits):
     """Return a number as it is and a tensor of one step size a row with an axis for the actions."""
     if isinstance(step_size, torch.Tensor):

@@ -1,0 +1,200 @@
+"""Moments of a policy from its final hidden states and output matrix; the logits are never held.
+
+z = h Wᵀ + b is made tile by tile, some rows by some actions. Each tile is reduced to the state of `_sums`
+while it is there, the states of a row merge, and the memory serves the next tile. The backward pass makes
+each tile again, turns it into its gradient G, and adds G W to the gradient of h and Gᵀ h to that of W.
+
+Products are taken and added up in float32, in float64 where an input is float64, whatever the type of the
+inputs and under autocast too: logits rounded to bfloat16 would carry 0.4 % of themselves as error. On a GPU
+that is the speed of float32 products; `torch.backends.cuda.matmul.fp32_precision` decides how exact they are.
+
+Liger-Kernel is not called. What 0.8.5 offers for this, LigerFusedLinearScaledCrossEntropyFunction, needs a
+Hopper GPU where it is fused, returns the entropy in bfloat16 there (10 nats are rounded to a sixteenth) and
+neither log Z nor varentropy, and elsewhere holds the logits of 512 rows.
+
+Import it by name: `from entropy_core.batched import hidden`.
+"""
+
+import torch
+from torch.autograd import Function
+
+from entropy_core._shapes import Bool, Float, Int
+from entropy_core.batched import _large, _one_read, _sums
+from entropy_core.batched._validation import check_product, one_a_row, read_temperature
+from entropy_core.batched.moments import PolicyMoments
+
+__all__ = ["entropy_from_hidden", "moments_from_hidden"]
+
+ROWS, ACTIONS = 512, 4096  # of a tile: 8 MiB of float32
+
+
+def moments_from_hidden(
+    hidden: Float[torch.Tensor, "*batch features"],
+    weight: Float[torch.Tensor, "actions features"],
+    tokens: Int[torch.Tensor, "*batch"],
+    bias: Float[torch.Tensor, " actions"] | None = None,
+    temperature: float | int = 1.0,
+    response_mask: Bool[torch.Tensor, "*batch"] | None = None,
+) -> PolicyMoments:
+    """Log-normaliser, entropy, varentropy and log-probability of the token taken, without the logits.
+
+    π = softmax(z / temperature), z = h Wᵀ + b
+
+    Args:
+        hidden: h, the final hidden states.
+        weight: W, the output matrix, as torch.nn.Linear keeps it.
+        tokens: index of the token taken in each row.
+        bias: b in nats, one value an action; −inf forbids the action. None is 0.
+        temperature: what the logits are divided by, positive.
+        response_mask: True where a row counts; elsewhere every value and the gradient are 0, whatever the
+            hidden states are. None counts every row.
+
+    Returns:
+        The four values, one a row, in nats, float64 where an input is, else float32. A token outside the
+        vocabulary makes token_log_probs NaN.
+
+    Raises:
+        TypeError: hidden, weight or bias are not floating-point, tokens not integers, response_mask not
+            boolean, or temperature not a number.
+        ValueError: shapes or devices do not fit, or temperature is not positive.
+        RuntimeError: backward, if a graph of the gradient is asked for (create_graph=True).
+
+    Numerics:
+        A product in float32 has an error that grows with the logits: the values are within
+        1e-6 (1 + max |z| / temperature), varentropy within ten times that, of those of the inputs as they
+        are (float64: 1e-13). Gradients before rounding to their type ≤ 3e-5 of a row's largest for hidden,
+        of the matrix's largest for weight (float64: 1e-12). Two tiles of 8 MiB (float64: 16), 40 bytes a row
+        and 4096 actions forward, and the gradients, hidden's in float32, backward.
+        tests/batched/test_hidden.py.
+
+    Source: claim `moments-merge`, chapter entropy-at-vocabulary-scale.
+
+    Example:
+        >>> moments = moments_from_hidden(torch.ones(1, 2), torch.zeros(4, 2), torch.tensor([2]))
+        >>> print(*(f"{value.item():.4f}" for value in moments))
+        1.3863 1.3863 0.0000 -1.3863
+    """
+    check_product(hidden, weight, bias)
+    tokens, counted = one_a_row(hidden, tokens, response_mask)
+    scale = read_temperature(temperature)
+    batch = hidden.shape[:-1]
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    values = _FromHidden.apply(rows, weight, bias, tokens.reshape(-1), counted.reshape(-1), scale)
+    return PolicyMoments(*(x.reshape(batch) for x in values[:4]))
+
+
+def entropy_from_hidden(
+    hidden: Float[torch.Tensor, "*batch features"],
+    weight: Float[torch.Tensor, "actions features"],
+    bias: Float[torch.Tensor, " actions"] | None = None,
+    temperature: float | int = 1.0,
+) -> Float[torch.Tensor, "*batch"]:
+    """Entropy of the policy, without the logits.
+
+    H = −Σ_a π_a log π_a, π = softmax((h Wᵀ + b) / temperature)
+
+    Args:
+        hidden: h, the final hidden states.
+        weight: W, the output matrix, as torch.nn.Linear keeps it.
+        bias: b in nats, one value an action; −inf forbids the action. None is 0.
+        temperature: what the logits are divided by, positive.
+
+    Returns:
+        H of each row in nats, between 0 and log(number of actions); float64 where an input is, else float32.
+
+    Raises:
+        TypeError: hidden, weight or bias are not floating-point, or temperature not a number.
+        ValueError: shapes or devices do not fit, or temperature is not positive.
+        RuntimeError: backward, if a graph of the gradient is asked for (create_graph=True).
+
+    Numerics: As `moments_from_hidden`. tests/batched/test_hidden.py.
+
+    Source: claim `moments-merge`, chapter entropy-at-vocabulary-scale.
+
+    Example:
+        >>> print(f"{entropy_from_hidden(torch.ones(2), torch.zeros(4, 2)).item():.4f}")
+        1.3863
+    """
+    check_product(hidden, weight, bias)
+    tokens = torch.zeros(hidden.shape[:-1], dtype=torch.int64, device=hidden.device)
+    return moments_from_hidden(hidden, weight, tokens, bias, temperature).entropy
+
+
+class _FromHidden(Function):
+    """log Z, H, Var(log π) and log π of one token a row; then what the gradient needs."""
+
+    @staticmethod
+    def forward(hidden, weight, bias, tokens, counted, scale):
+        """Make every tile once; rows that do not count give 0."""
+        runs = _runs(len(weight), ACTIONS)
+        states = torch.empty(5, len(hidden), len(runs), dtype=torch.float64, device=hidden.device)
+        memory = _memory_of_a_tile(hidden, weight, bias)
+        for place, actions in enumerate(runs):
+            w = weight[actions].to(memory.dtype)
+            for rows in _runs(len(hidden), ROWS):
+                _, z = _tile(hidden, w, bias, counted, rows, actions, memory)
+                at = _large.at_tokens(z, tokens[rows], actions.start)
+                states[:, rows, place] = torch.stack([*_one_read.policy_sums(z, scale), at])
+        *fields, at_token = states
+        sums = _sums.merge_policy(_sums.PolicySums(*fields))
+        at_token = at_token.amax(dim=-1) * scale - sums.peak
+        at_token = torch.where((tokens >= 0) & (tokens < len(weight)), at_token, torch.nan)
+        return *_large.policy_values_of(sums, at_token, counted, memory.dtype), at_token, *sums
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        """Keep the inputs and one number a row of each sum."""
+        *tensors, ctx.scale = inputs
+        ctx.save_for_backward(*tensors, *output[4:])
+        ctx.mark_non_differentiable(*output[4:])
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        """Make every tile again, its gradient from it, and add up what that means for h, W and b."""
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "From hidden states a gradient cannot be differentiated again; got create_graph=True. Leave "
+                "it out, or use entropy_core.batched.policy_moments(hidden @ weight.T, tokens)."
+            )
+        hidden, weight, bias, tokens, counted, at_token, *sums = ctx.saved_tensors
+        sums = _sums.PolicySums(*sums)
+        coefficients, own = _large.policy_pullback(gradients[:4], sums, at_token, counted, ctx.scale)
+        memory, other = (_memory_of_a_tile(hidden, weight, bias) for _ in range(2))
+        to_hidden = torch.zeros_like(hidden, dtype=memory.dtype)
+        to_weight, to_bias = torch.empty_like(weight), torch.empty_like(weight[:, 0])
+        for actions in _runs(len(weight), ACTIONS):
+            w = weight[actions].to(memory.dtype)
+            to_w, to_b = torch.zeros_like(w), torch.zeros_like(w[:, 0])
+            for rows in _runs(len(hidden), ROWS):
+                h, z = _tile(hidden, w, bias, counted, rows, actions, memory)
+                g = other[: z.numel()].view(z.shape)
+                per_row = sums.peak[rows], [x[rows] for x in coefficients], counted[rows]
+                _one_read.write_pullback(z, ctx.scale, *per_row, g)
+                _large.write_at_tokens(g, tokens[rows], actions.start, own[rows])
+                to_hidden[rows].addmm_(g, w)
+                to_w.addmm_(g.t(), h)
+                to_b += g.sum(dim=0)
+            to_weight[actions], to_bias[actions] = to_w, to_b
+        to_bias = None if bias is None else to_bias.to(bias.dtype)
+        return to_hidden.to(hidden.dtype), to_weight, to_bias, None, None, None
+
+
+def _tile(hidden, w, bias, counted, rows, actions, memory):
+    """Return h of these rows, 0 where a row does not count, and their logits of these actions in `memory`."""
+    h = torch.where(counted[rows, None], hidden[rows].to(w.dtype), 0.0)
+    z = memory[: len(h) * len(w)].view(len(h), len(w))
+    torch.mm(h, w.t(), out=z)  # with `out` autocast leaves it alone
+    return h, z if bias is None else z.add_(bias[actions])
+
+
+def _memory_of_a_tile(hidden, weight, bias):
+    """Return memory for the largest tile, in the type in which products are taken."""
+    types = {x.dtype for x in (hidden, weight, bias) if x is not None}
+    dtype = torch.float64 if torch.float64 in types else torch.float32
+    size = min(ROWS, len(hidden)) * min(ACTIONS, len(weight))
+    return torch.empty(size, dtype=dtype, device=hidden.device)
+
+
+def _runs(length, step):
+    """Return slices that cut a length into runs of at most so many."""
+    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
