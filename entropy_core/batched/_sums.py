@@ -71,7 +71,7 @@ def policy_terms(z, scale):
     a = gaps(z, peak, scale)
     e = torch.exp(a)
     ae = a * e
-    return peak.squeeze(-1), *_weight_terms(a, e), ae.sum(dim=-1), (a * ae).sum(dim=-1)
+    return peak.squeeze(-1), *_weight_terms(a, e), ae.sum(dim=-1), dot(a, ae)
 
 
 def step_terms(z, u):
@@ -93,27 +93,40 @@ def step_terms(z, u):
     return (
         peak.squeeze(-1),
         *_weight_terms(a, e),
-        *(x.sum(dim=-1) for x in (ae, a * ae, ve, a * ve, v * ve, a * v * ve)),
-        *(x.sum(dim=-1) for x in (excess * e, a * growth, v * growth)),
+        ae.sum(dim=-1),
+        dot(a, ae),
+        ve.sum(dim=-1),
+        dot(a, ve),
+        dot(v, ve),
+        dot(a * v, ve),
+        dot(excess, e),
+        dot(a, growth),
+        dot(v, growth),
         origin.squeeze(-1),
         v.amax(dim=-1),
         v.amin(dim=-1),
         new_peak.squeeze(-1),
         *_weight_terms(b, f),
         bf.sum(dim=-1),
-        (b * bf).sum(dim=-1),
+        dot(b, bf),
     )
+
+
+def dot(x, y):
+    """Return the sum of products of each block."""
+    return torch.linalg.vecdot(x, y)
 
 
 def gaps(z, peak, scale):
     """Return scale · (z − peak), ended where e^a is 0; peak −inf means a block of forbidden actions."""
     lowest = -800.0 if z.dtype == torch.float64 else -200.0
-    return ((z - torch.where(peak == -torch.inf, 0.0, peak)) * scale).clamp(min=lowest)
+    return (z - torch.where(peak == -torch.inf, 0.0, peak)).mul_(scale).clamp_(min=lowest)
 
 
 def _weight_terms(a, e):
-    """Return the number of modes and the sum of e^a over the others."""
-    return (a == 0).sum(dim=-1, dtype=a.dtype), torch.where(a < 0, e, 0.0).sum(dim=-1)
+    """Return the number of modes and the sum of e^a over the others; sign a is 0 at modes and −1 elsewhere."""
+    sign = torch.sign(a)
+    return a.shape[-1] + sign.sum(dim=-1), -dot(sign, e)
 
 
 def _exponential_series(v):
