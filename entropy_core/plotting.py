@@ -16,13 +16,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from entropy_core._shapes import Real
 
 __all__ = [
     "ThemedFigure",
     "advantage_weights",
+    "bands_over_time",
     "covariance_signs",
     "entropy_against_temperature",
     "entropy_paths",
@@ -458,6 +459,50 @@ def shares_against_alignment(
         figure,
         f"Share of {instances} instances over the alignment {_listed(alignments)}, "
         f"with standard errors. {told}.",
+    )
+
+
+def bands_over_time(
+    times: Real[np.ndarray, " times"],
+    values_by_case: Mapping[str, Real[np.ndarray, "_ times"]],
+    reference: float,
+    quantity: str,
+    time: str = "time  (step size × steps)",
+) -> ThemedFigure:
+    """How a quantity of many runs moves over time, one panel for each case, time on a logarithmic axis.
+
+    Args:
+        times: moments, > 0.
+        values_by_case: title of each panel to the measured values, shape [runs, times].
+        reference: the value that a theory keeps for ever; drawn as a line.
+        quantity: what is measured, with its unit in brackets.
+        time: what the moments count.
+
+    Returns:
+        Small multiples: median, and the bands from the 25th to the 75th and the 5th to the 95th percentile.
+    """
+    levels = {case: np.percentile(v, [5, 25, 50, 75, 95], axis=0) for case, v in values_by_case.items()}
+    with _axes(7.2, 3.4, columns=len(levels)) as (figure, panels):
+        for axes, (case, (low, lower, median, upper, high)) in zip(panels, levels.items(), strict=True):
+            axes.fill_between(times, low, high, color=MEASUREMENT, alpha=0.2, linewidth=0)
+            axes.fill_between(times, lower, upper, color=MEASUREMENT, alpha=0.3, linewidth=0)
+            axes.semilogx(times, median, color=MEASUREMENT)
+            axes.axhline(reference, color=PREDICTION, linestyle="--")
+            axes.set_title(case)
+            axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(LogLocator(numticks=4))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        panels[len(levels) // 2].set_xlabel(time)
+        panels[0].set_ylabel(quantity)
+    told = "; ".join(
+        f"{case}: median from {level[2, 0]:.3g} to {level[2, -1]:.3g}, "
+        f"in the end between {level[0, -1]:.3g} and {level[4, -1]:.3g} for nine in ten"
+        for case, level in levels.items()
+    )
+    return ThemedFigure(
+        figure,
+        f"{quantity} over time from {times[0]:.3g} to {times[-1]:.3g}, logarithmic, {len(levels)} panels, "
+        f"with a dashed line at {reference:.3g}. {told}.",
     )
 
 

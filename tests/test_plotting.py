@@ -82,7 +82,15 @@ def shares_against_alignment():
     return plotting.shares_against_alignment(np.array([-1.0, 0.0, 1.0]), shares, 100)
 
 
+def bands_over_time():
+    """Values 0..100 at every moment, and a case that loses half of them."""
+    values = np.outer(np.arange(101.0), [1.0, 1.0])
+    cases = {"kept": values, "lost": values * [1.0, 0.5]}
+    return plotting.bands_over_time(np.array([1.0, 1e3]), cases, 80.0, "share kept  (%)")
+
+
 FIGURES = [
+    bands_over_time,
     entropy_paths,
     shares_against_alignment,
     advantage_weights,
@@ -95,6 +103,12 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    bands_over_time: [
+        "from 1 to 1e+03",
+        "dashed line at 80",
+        "kept: median from 50 to 50, in the end between 5 and 95",
+        "lost: median from 50 to 25, in the end between 2.5 and 47.5",
+    ],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
     predictions_against_measurement: [
@@ -305,3 +319,12 @@ def test_entropy_paths_draw_the_prediction_and_the_measurement(drawn):
     (line, _), (points, _) = drawn("plot")
     np.testing.assert_array_equal(line[1], STEPS)
     np.testing.assert_array_equal(points[1], 2 * STEPS)
+
+
+def test_bands_hold_half_and_nine_tenths_of_the_runs(drawn):
+    bands_over_time()
+    outer, inner, *_ = [args for args, _ in drawn("fill_between")]
+    np.testing.assert_allclose([outer[1][0], outer[2][0]], [5, 95])
+    np.testing.assert_allclose([inner[1][0], inner[2][0]], [25, 75])
+    (_, median), *_ = [args for args, _ in drawn("semilogx")]
+    np.testing.assert_allclose(median, 50)

@@ -13,6 +13,12 @@ from entropy_core.simulators.bandit import (
 )
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
 from entropy_core.simulators.instances import random_steps
+from entropy_core.simulators.late_times import LateLaw, late_law
+from entropy_core.simulators.optimisation import (
+    OptimiserRun,
+    exact_gradient_ascent,
+    sampled_gradient_ascent,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -25,16 +31,21 @@ from entropy_core.simulators.tabular_mdp import (
 __all__ = [
     "BanditRun",
     "GradientEstimate",
+    "LateLaw",
+    "OptimiserRun",
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "exact_gradient_ascent",
     "extreme_curvatures",
+    "late_law",
     "natural_gradient_flow",
     "policy_gradient_flow",
     "random_mdps",
     "random_steps",
     "return_times",
     "rollouts",
+    "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
 ]

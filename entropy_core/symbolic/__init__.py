@@ -30,7 +30,7 @@ functions that return what they have proved (`dynamics.entropy_lemma()`, `tabula
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 """
 
-from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, updates
+from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, ties, updates
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -205,6 +205,7 @@ __all__ = [
     "tabular",
     "temperature_path",
     "third_order_entropy_change",
+    "ties",
     "updates",
     "varentropy",
 ]
