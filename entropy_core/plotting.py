@@ -465,7 +465,7 @@ def shares_against_alignment(
 def bands_over_time(
     times: Real[np.ndarray, " times"],
     values_by_case: Mapping[str, Real[np.ndarray, "_ times"]],
-    reference: float,
+    references: Mapping[str, float],
     quantity: str,
     time: str = "time  (step size × steps)",
 ) -> ThemedFigure:
@@ -474,7 +474,8 @@ def bands_over_time(
     Args:
         times: moments, > 0.
         values_by_case: title of each panel to the measured values, shape [runs, times].
-        reference: the value that a theory keeps for ever; drawn as a line.
+        references: title of each panel to the value that a theory names; drawn as a line. The drawing is
+            cut off above 1.6 times the largest.
         quantity: what is measured, with its unit in brackets.
         time: what the moments count.
 
@@ -487,22 +488,23 @@ def bands_over_time(
             axes.fill_between(times, low, high, color=MEASUREMENT, alpha=0.2, linewidth=0)
             axes.fill_between(times, lower, upper, color=MEASUREMENT, alpha=0.3, linewidth=0)
             axes.semilogx(times, median, color=MEASUREMENT)
-            axes.axhline(reference, color=PREDICTION, linestyle="--")
+            axes.axhline(references[case], color=PREDICTION, linestyle="--")
             axes.set_title(case)
-            axes.set_ylim(bottom=0)
             axes.xaxis.set_major_locator(LogLocator(numticks=4))
             axes.xaxis.set_minor_formatter(NullFormatter())
+        tallest = min(1.08 * max(level.max() for level in levels.values()), 1.6 * max(references.values()))
+        panels[0].set_ylim(min(0.0, *(level.min() for level in levels.values())), tallest)
         panels[len(levels) // 2].set_xlabel(time)
         panels[0].set_ylabel(quantity)
     told = "; ".join(
-        f"{case}: median from {level[2, 0]:.3g} to {level[2, -1]:.3g}, "
+        f"{case}: line at {references[case]:.3g}, median from {level[2, 0]:.3g} to {level[2, -1]:.3g}, "
         f"in the end between {level[0, -1]:.3g} and {level[4, -1]:.3g} for nine in ten"
         for case, level in levels.items()
     )
     return ThemedFigure(
         figure,
         f"{quantity} over time from {times[0]:.3g} to {times[-1]:.3g}, logarithmic, {len(levels)} panels, "
-        f"with a dashed line at {reference:.3g}. {told}.",
+        f"each with a dashed line. {told}.",
     )
 
 

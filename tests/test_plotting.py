@@ -86,7 +86,9 @@ def bands_over_time():
     """Values 0..100 at every moment, and a case that loses half of them."""
     values = np.outer(np.arange(101.0), [1.0, 1.0])
     cases = {"kept": values, "lost": values * [1.0, 0.5]}
-    return plotting.bands_over_time(np.array([1.0, 1e3]), cases, 80.0, "share kept  (%)")
+    return plotting.bands_over_time(
+        np.array([1.0, 1e3]), cases, {"kept": 80.0, "lost": 20.0}, "share kept  (%)"
+    )
 
 
 FIGURES = [
@@ -105,9 +107,8 @@ FIGURES = [
 SAID = {
     bands_over_time: [
         "from 1 to 1e+03",
-        "dashed line at 80",
-        "kept: median from 50 to 50, in the end between 5 and 95",
-        "lost: median from 50 to 25, in the end between 2.5 and 47.5",
+        "kept: line at 80, median from 50 to 50, in the end between 5 and 95",
+        "lost: line at 20, median from 50 to 25, in the end between 2.5 and 47.5",
     ],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
