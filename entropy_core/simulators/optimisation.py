@@ -43,7 +43,7 @@ def exact_gradient_ascent(
     optimiser: Callable[[list[Tensor]], torch.optim.Optimizer],
     record_at: Sequence[int],
     mixing: Real[np.ndarray, "actions actions"] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> OptimiserRun:
     """Hand the exact gradient πA of the expected reward to an optimiser of torch.
 
@@ -76,20 +76,20 @@ def exact_gradient_ascent(
 
 
 def sampled_gradient_ascent(
-    generator: torch.Generator,
+    generator: np.random.Generator,
     logits: Real[np.ndarray, "instances actions"],
     rewards: Real[np.ndarray, "instances actions"],
     optimiser: Callable[[list[Tensor]], torch.optim.Optimizer],
     record_at: Sequence[int],
     batch_size: int,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> OptimiserRun:
     """Hand an unbiased sampled gradient, with the exact baseline, to an optimiser of torch.
 
     g = (1/B) Σ_b A_b (e_b − π), actions b drawn from π
 
     Args:
-        generator: source of randomness on the device; its state is advanced.
+        generator: source of randomness, drawn from on the host; its state is advanced.
         logits: z before the first step.
         rewards: r, finite.
         optimiser: from a list of parameters to a torch optimiser; it is given −g.
@@ -107,7 +107,7 @@ def sampled_gradient_ascent(
     Example:
         >>> from functools import partial
         >>> start, reward = np.zeros((1, 2)), np.array([[1.0, 0.0]])
-        >>> optimiser, generator = partial(torch.optim.SGD, lr=2.0), torch.Generator().manual_seed(0)
+        >>> optimiser, generator = partial(torch.optim.SGD, lr=2.0), np.random.default_rng(0)
         >>> run = sampled_gradient_ascent(generator, start, reward, optimiser, [0, 1], batch_size=4)
         >>> run.final_logits.tolist()  # two actions, equal baselines: every sample says the same
         [[0.5, -0.5]]
@@ -118,7 +118,8 @@ def sampled_gradient_ascent(
         )
 
     def direction(probs, gains):
-        taken = torch.multinomial(probs, batch_size, replacement=True, generator=generator)
+        draws = torch.from_numpy(generator.random((len(probs), batch_size, 1))).to(probs.device)
+        taken = (draws > probs.cumsum(-1)[:, None, :-1]).sum(-1)
         weights = gains.gather(-1, taken) / batch_size
         return -probs * weights.sum(-1, keepdim=True) + torch.zeros_like(probs).scatter_add(
             -1, taken, weights
