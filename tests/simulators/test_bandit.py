@@ -47,7 +47,8 @@ def test_quiet_instances_do_not_dilute_the_error_of_a_moving_one():
 
 def test_progress_counts_the_records(monkeypatch):
     bars = []
-    monkeypatch.setattr(bandit, "tqdm", lambda *_, **options: bars.append(tqdm(**options)) or bars[-1])
+    drawn = lambda **options: bars.append(tqdm(disable=False, **options)) or bars[-1]  # noqa: E731
+    monkeypatch.setattr(bandit, "tqdm", drawn)
     policy_gradient_flow(LOGITS, REWARDS, TIMES)
     assert [(bar.n, bar.total, bar.delay) for bar in bars] == [(4, 4, 5)]
 
@@ -153,3 +154,7 @@ def test_flows_say_what_they_need():
         policy_gradient_flow(LOGITS, REWARDS, TIMES[::-1])
     with pytest.raises(ValueError, match="tolerance must be positive"):
         policy_gradient_flow(LOGITS, REWARDS, TIMES, tolerance=0.0)
+
+
+def test_kernels_of_the_book_draw_no_bars():
+    assert tqdm(range(2)).disable, "a bar on a page would come and go with the speed of the build"
