@@ -11,6 +11,7 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
+from entropy_core.simulators.escape import escape_times
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.tabular_mdp import (
@@ -28,6 +29,7 @@ __all__ = [
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "escape_times",
     "extreme_curvatures",
     "natural_gradient_flow",
     "policy_gradient_flow",
