@@ -17,7 +17,7 @@ __all__ = ["policy_gradient_escape_time", "policy_gradient_gap", "regularised_gr
 NEWTON_STEPS = 6
 
 
-class GapOfLevel(Function):
+class _GapOfLevel(Function):
     """The x with x + sinh x = s."""
 
     generate_vmap_rule = True
@@ -77,7 +77,7 @@ def policy_gradient_gap(
         tensor([-4.0000e+00, ..., 1.4509e+01])
     """
     gap, reward_gap, time = over_batch(gap=gap, reward_gap=reward_gap, time=time)
-    return GapOfLevel.apply(gap + torch.sinh(gap) + reward_gap * time)
+    return _GapOfLevel.apply(gap + torch.sinh(gap) + reward_gap * time)
 
 
 def policy_gradient_escape_time(
