@@ -476,7 +476,8 @@ def families_on_log_axes(
     Args:
         places: where both are known, > 0.
         predicted_by_panel: title of each panel to its predicted curves, shape [cases, places], > 0.
-        measured_by_panel: the same titles to the measured values, shape [any number of cases, places].
+        measured_by_panel: the same titles to the measured values, shape [any number of cases, places]; drawn
+            at no more than 25 places.
         horizontal: label of the places, with their unit in brackets.
         vertical: label of the values, with their unit in brackets.
         lowest: values below it are not drawn.
@@ -485,13 +486,15 @@ def families_on_log_axes(
         Small multiples with a common vertical axis; lines from solid to dotted in the order given.
     """
     said, styles = [], ("-", "--", "-.", ":")
+    some = np.unique(np.linspace(0, len(places) - 1, 25).round().astype(int))
     with _axes(7.2, 3.6, columns=len(predicted_by_panel)) as (figure, panels):
         for axes, (title, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
             measured = np.asarray(measured_by_panel[title], float)
             for k, curve in enumerate(np.where(np.asarray(predicted) < lowest, np.nan, predicted)):
-                axes.loglog(places, curve, styles[min(k, 3)], color=PREDICTION, linewidth=1.4)
-            shown = np.where(measured < lowest, np.nan, measured).T
-            axes.loglog(places, shown, ".", color=MEASUREMENT, markersize=5, alpha=0.6, markeredgewidth=0)
+                axes.loglog(places, curve, styles[min(k, 3)], color=PREDICTION, linewidth=1.2)
+            shown = np.where(measured < lowest, np.nan, measured)[:, some].T
+            axes.loglog(places[some], shown, "o", color=MEASUREMENT, markersize=3, markeredgewidth=0)
+            axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
             axes.set_title(title)
             axes.set_xlabel(horizontal)
             said.append(

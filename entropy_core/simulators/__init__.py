@@ -11,8 +11,8 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
-from entropy_core.simulators.escape import escape_times
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
@@ -31,6 +31,7 @@ __all__ = [
     "aligned_bandits",
     "escape_times",
     "extreme_curvatures",
+    "integrate_flow",
     "natural_gradient_flow",
     "policy_gradient_flow",
     "random_mdps",

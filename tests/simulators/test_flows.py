@@ -1,10 +1,10 @@
-"""Escape times: against plain integration in time, the bounds that hold for every n, and what is refused."""
+"""Flows with known ends; escape times against integration in time and the bounds of every n; refusals."""
 
 import numpy as np
 import pytest
 
 from entropy_core.reference import policy_gradient_escape_time
-from entropy_core.simulators import escape_times, policy_gradient_flow
+from entropy_core.simulators import escape_times, integrate_flow, policy_gradient_flow
 
 
 def starts(actions, right, depth, instances=12, seed=0):
@@ -60,3 +60,22 @@ def test_times_lie_between_the_law_and_the_law_of_equal_actions(actions, right):
 def test_bad_input_is_explained(logits, correct, success, says):
     with pytest.raises(ValueError, match=says):
         escape_times(logits, correct, success)
+
+
+def test_a_rotation_comes_back():
+    start = np.arange(12.0).reshape(3, 2, 2)
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    path = integrate_flow(lambda z: z @ turn, start, np.pi * np.array([0.5, 1.0, 2.0]))
+    np.testing.assert_allclose(path, [start @ turn, -start, start], atol=1e-8)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("times", [[-1.0, 1.0], [2.0, 1.0], []])
+def test_times_that_do_not_increase_are_refused(times):
+    with pytest.raises(ValueError, match="times must increase from 0 or later, got"):
+        integrate_flow(lambda z: z, np.ones(2), np.array(times))
+
+
+def test_a_flow_that_leaves_the_numbers_is_reported():
+    with pytest.raises(ValueError, match="the integration failed"):
+        integrate_flow(lambda z: z**2, np.ones(1), np.array([2.0]))
