@@ -42,7 +42,7 @@ def test_the_gap_is_the_root_at_every_size(record_property):
         conditioned = (abs(gap + np.sinh(gap)) + abs(drift)) / (1 + np.cosh(x))
         found = mpmath.mpf(float(reference.policy_gradient_gap(gap, 0.5, 2 * drift)))
         worst = max(worst, float(abs(found - exact)) / (EPS * (x + conditioned)))
-    record_property("largest error in units of the promise", f"{worst / 4:.2f}")
+    record_property("largest share of the promised error", f"{worst / 4:.2f}")
     assert worst <= 4
 
 
