@@ -12,6 +12,7 @@ from entropy_core.simulators.bandit import (
     sampled_policy_gradient,
 )
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
@@ -28,7 +29,9 @@ __all__ = [
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "escape_times",
     "extreme_curvatures",
+    "integrate_flow",
     "natural_gradient_flow",
     "policy_gradient_flow",
     "random_mdps",
