@@ -27,6 +27,8 @@ __all__ = [
     "covariance_signs",
     "entropy_against_temperature",
     "entropy_paths",
+    "errors_against_step_size",
+    "families_on_log_axes",
     "gradient_signs",
     "prediction_against_measurement",
     "predictions_against_measurement",
@@ -505,6 +507,94 @@ def bands_over_time(
         figure,
         f"{quantity} over time from {times[0]:.3g} to {times[-1]:.3g}, logarithmic, {len(levels)} panels, "
         f"each with a dashed line. {told}.",
+    )
+
+
+def families_on_log_axes(
+    places: Real[np.ndarray, " places"],
+    predicted_by_panel: Mapping[str, Real[np.ndarray, "_ places"]],
+    measured_by_panel: Mapping[str, Real[np.ndarray, "_ places"]],
+    horizontal: str,
+    vertical: str,
+    lowest: float = 0.0,
+) -> ThemedFigure:
+    """Whole families of predicted curves as lines and of measured ones as points, both axes logarithmic.
+
+    Args:
+        places: where both are known, > 0.
+        predicted_by_panel: title of each panel to its predicted curves, shape [cases, places], > 0.
+        measured_by_panel: the same titles to the measured values, shape [any number of cases, places]; drawn
+            at no more than 25 places.
+        horizontal: label of the places, with their unit in brackets.
+        vertical: label of the values, with their unit in brackets.
+        lowest: values below it are not drawn.
+
+    Returns:
+        Small multiples with a common vertical axis; lines from solid to dotted in the order given.
+    """
+    said, styles = [], ("-", "--", "-.", ":")
+    some = np.unique(np.linspace(0, len(places) - 1, 25).round().astype(int))
+    with _axes(7.2, 3.6, columns=len(predicted_by_panel)) as (figure, panels):
+        for axes, (title, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
+            measured = np.asarray(measured_by_panel[title], float)
+            for k, curve in enumerate(np.where(np.asarray(predicted) < lowest, np.nan, predicted)):
+                axes.loglog(places, curve, styles[min(k, 3)], color=PREDICTION, linewidth=1.2)
+            shown = np.where(measured < lowest, np.nan, measured)[:, some].T
+            axes.loglog(places[some], shown, "o", color=MEASUREMENT, markersize=3, markeredgewidth=0)
+            axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
+            axes.set_title(title)
+            axes.set_xlabel(horizontal)
+            said.append(
+                f"{title}: {len(predicted)} predicted curves, the first from {predicted[0][0]:.3g} to "
+                f"{predicted[0][-1]:.3g}, the last from {predicted[-1][0]:.3g} to {predicted[-1][-1]:.3g}; "
+                f"{len(measured)} measured ones, from {np.median(measured[:, 0]):.3g} to "
+                f"{np.median(measured[:, -1]):.3g} in the median"
+            )
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, both axes logarithmic, "
+        f"{len(said)} panels. {'. '.join(said)}.",
+    )
+
+
+def errors_against_step_size(
+    step_sizes: Real[np.ndarray, " steps"],
+    errors_by_case: Mapping[str, Real[np.ndarray, "_ steps"]],
+    reference_slopes: Sequence[int],
+    vertical: str,
+) -> ThemedFigure:
+    """How far finite steps end from a predicted end, over the step size, one panel for each prediction.
+
+    Args:
+        step_sizes: η > 0, in nats per unit of reward.
+        errors_by_case: title of each panel to the errors, sign ignored, shape [instances, step sizes].
+        reference_slopes: power of the step size drawn in each panel.
+        vertical: label of the errors, with their unit in brackets.
+
+    Returns:
+        Small multiples: median and the band from the 5th to the 95th percentile of the instances.
+    """
+    said = []
+    with _axes(7.2, 3.4, columns=len(errors_by_case)) as (figure, panels):
+        for axes, slope, (title, errors) in zip(
+            panels, reference_slopes, errors_by_case.items(), strict=True
+        ):
+            low, median, high = np.percentile(np.abs(errors), [5, 50, 95], axis=0)
+            axes.fill_between(step_sizes, low, high, color=MEASUREMENT, alpha=0.3, linewidth=0)
+            axes.loglog(step_sizes, median, "o", color=MEASUREMENT, markersize=4)
+            line = median[-1] * (step_sizes / step_sizes[-1]) ** slope
+            axes.loglog(step_sizes, line, color=PREDICTION, linewidth=1.2, linestyle="--")
+            _beside(axes, step_sizes[1], line[1], f"slope {slope}", PREDICTION, (6, -12))
+            axes.set_title(title)
+            axes.set_xlabel("step size η  (nats / reward)")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            said.append(f"{title}: fitted slope of the median {_slope(step_sizes, median):.2f}, line {slope}")
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} over the step size from {step_sizes[0]:.2g} to {step_sizes[-1]:.2g}, both axes "
+        f"logarithmic, {len(said)} panels. {'; '.join(said)}.",
     )
 
 

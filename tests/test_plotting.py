@@ -91,8 +91,23 @@ def bands_over_time():
     )
 
 
+def families_on_log_axes():
+    """One panel with two predicted powers and one measured curve."""
+    places = np.array([1.0, 10.0, 100.0])
+    lines, points = {"plain": np.stack([places, places**2])}, {"plain": 2 * places[None]}
+    return plotting.families_on_log_axes(places, lines, points, "time  (steps)", "entropy  (nats)", 5.0)
+
+
+def errors_against_step_size():
+    """Errors that are exactly 3 η, and 5 η² with a sign."""
+    errors = {"flow": np.outer(np.ones(4), 3 * STEPS), "corrected": np.outer([5.0] * 4, -(STEPS**2))}
+    return plotting.errors_against_step_size(STEPS, errors, (1, 2), "error of the gap  (nats)")
+
+
 FIGURES = [
     bands_over_time,
+    families_on_log_axes,
+    errors_against_step_size,
     entropy_paths,
     shares_against_alignment,
     advantage_weights,
@@ -109,6 +124,15 @@ SAID = {
         "from 1 to 1e+03",
         "kept: line at 80, median from 50 to 50, in the end between 5 and 95",
         "lost: line at 20, median from 50 to 25, in the end between 2.5 and 47.5",
+    ],
+    families_on_log_axes: [
+        "entropy  (nats) over time  (steps) from 1 to 100",
+        "plain: 2 predicted curves, the first from 1 to 100, the last from 1 to 1e+04; 1 measured ones",
+        "from 2 to 200 in the median",
+    ],
+    errors_against_step_size: [
+        "flow: fitted slope of the median 1.00, line 1",
+        "corrected: fitted slope of the median 2.00, line 2",
     ],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
@@ -329,3 +353,22 @@ def test_bands_hold_half_and_nine_tenths_of_the_runs(drawn):
     np.testing.assert_allclose([inner[1][0], inner[2][0]], [25, 75])
     (_, median), *_ = [args for args, _ in drawn("semilogx")]
     np.testing.assert_allclose(median, 50)
+
+
+def test_families_leave_out_what_lies_below_the_lowest(drawn):
+    families_on_log_axes()
+    (first, _), (second, _), (points, _) = drawn("loglog")
+    np.testing.assert_array_equal(first[1], [np.nan, 10, 100])
+    np.testing.assert_array_equal(second[1], [np.nan, 100, 10000])
+    np.testing.assert_array_equal(points[1][:, 0], [np.nan, 20, 200])
+
+
+def test_error_bands_are_percentiles_and_the_line_has_its_slope(drawn):
+    instances = np.arange(1.0, 102.0)[:, None] * STEPS
+    plotting.errors_against_step_size(STEPS, {"flow": instances}, (1,), "error  (nats)")
+    ((x, low, high), _) = drawn("fill_between")[0]
+    np.testing.assert_allclose(low / x, 6.0)  # the 5th percentile of 1..101
+    np.testing.assert_allclose(high / x, 96.0)
+    (median, _), (line, _) = drawn("loglog")
+    np.testing.assert_allclose(median[1] / STEPS, 51.0)
+    np.testing.assert_allclose(np.diff(np.log(line[1])) / np.diff(np.log(STEPS)), 1.0)

@@ -12,6 +12,7 @@ from entropy_core.simulators.bandit import (
     sampled_policy_gradient,
 )
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
 from entropy_core.simulators.optimisation import (
@@ -36,8 +37,10 @@ __all__ = [
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "escape_times",
     "exact_gradient_ascent",
     "extreme_curvatures",
+    "integrate_flow",
     "late_law",
     "natural_gradient_flow",
     "policy_gradient_flow",

@@ -25,12 +25,13 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates` and `tabular` carry the names of the numeric layers, and
-functions that return what they have proved (`dynamics.entropy_lemma()`, `tabular.policy_gradient_theorem()`).
+The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
+layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
+`tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 """
 
-from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, ties, updates
+from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, ties, trajectories, updates
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -206,6 +207,7 @@ __all__ = [
     "temperature_path",
     "third_order_entropy_change",
     "ties",
+    "trajectories",
     "updates",
     "varentropy",
 ]
