@@ -10,7 +10,7 @@ The kernel of a single state is written over its actions alone.
 
 from sympy import KroneckerDelta, Rational, exp, log
 
-from entropy_core.symbolic import fields
+from entropy_core.symbolic import fields, rules
 from entropy_core.symbolic.certificate import Certificate, Hypothesis
 from entropy_core.symbolic.derivation import Derivation, Statement
 from entropy_core.symbolic.fields import step_size
@@ -18,6 +18,7 @@ from entropy_core.symbolic.operators import (
     Cov,
     E,
     Field,
+    Quantity,
     Scalar,
     Total,
     Var,
@@ -48,6 +49,7 @@ __all__ = [
     "compatible_weights_are_best",
     "constant_added",
     "covariance_with_advantage",
+    "covariance_with_lost_step",
     "covariance_with_step",
     "degree",
     "fisher",
@@ -56,6 +58,7 @@ __all__ = [
     "kernel",
     "kernel_field",
     "kernel_form",
+    "kernel_form_of_field",
     "kernel_of_the_advantage",
     "kernel_quadratic_form",
     "kernel_residual",
@@ -63,7 +66,11 @@ __all__ = [
     "kernel_that_gives_the_advantage",
     "kernel_weight",
     "log_probs",
+    "least_misfit",
     "log_probs_misfit",
+    "lost_step",
+    "misfit_of_any_weights",
+    "product_of_misfits",
     "logit_gradient",
     "natural_step",
     "normal_residual",
@@ -163,6 +170,12 @@ log_probs_misfit = Table(
     ),
     order=63,
 )
+least_misfit = Quantity("least_misfit", "L(w)", _average(advantages_misfit(_s, _a) ** 2))
+misfit_of_any_weights = Quantity(
+    "misfit_of_any_weights",
+    "L(u)",
+    _average((advantages(_s, _a) - OverParameters(any_weights(_k) * score(_s, _a, _k), _k)) ** 2),
+)
 
 
 def _covariance_with_log_probs(name, form, table):
@@ -181,6 +194,20 @@ def _mean_again(table, s):
 
 covariance_with_step = _covariance_with_log_probs("covariance_with_step", r"\Delta z", natural_step)
 covariance_with_advantage = _covariance_with_log_probs("covariance_with_advantage", "A", advantages)
+lost_step = Table(
+    "lost_step",
+    lambda s, a: rf"(\eta A - \Delta z)({s}, {a})",
+    lambda s, a: step_size * advantages(s, a) - natural_step(s, a),
+)
+covariance_with_lost_step = _covariance_with_log_probs(
+    "covariance_with_lost_step", r"\eta A - \Delta z", lost_step
+)
+product_of_misfits = Table(
+    "product_of_misfits",
+    lambda s: rf"\mathbb{{E}}_{{{s}}}\left[\varepsilon_{{\log\pi}}\,\varepsilon_{{A}}\right]",
+    lambda s: OverActions(probs(s, _a) * log_probs_misfit(s, _a) * advantages_misfit(s, _a), _a),
+    order=81,
+)
 
 gradient_residual = Table(
     "gradient_residual",
@@ -211,7 +238,25 @@ kernel_field, any_field = Field("kernel_field", "w", order=30), Field("any_field
 _kernel_of_advantage = named_matrix(
     "K",
     "K",
-    lambda i, j: scale * KroneckerDelta(i, j) / fields.probs.at(i) + kernel_field.at(i) + kernel_field.at(j),
+    lambda i, j: (
+        scale * (KroneckerDelta(i, j) / fields.probs.at(i) + kernel_field.at(i) + kernel_field.at(j))
+    ),
+)
+_i, _j = action_index("i"), action_index("j")
+kernel_form_of_field = Quantity(
+    "kernel_form_of_field",
+    r"x^{\top} K x",
+    Total(
+        Total(
+            fields.probs.at(_i)
+            * any_field.at(_i)
+            * _kernel_of_advantage(_i, _j)
+            * fields.probs.at(_j)
+            * any_field.at(_j),
+            _j,
+        ),
+        _i,
+    ),
 )
 paired_advantage = Table(
     "paired_advantage",
@@ -235,7 +280,9 @@ symmetry_residual = Table(
 kernel_weight = Table(
     "kernel_weight",
     lambda a: f"w_{{{a}}}",
-    lambda a: (kernel(a, _c) - scale * KroneckerDelta(a, _c) / positive_probs(_c) + constant_added(a)) / 2,
+    lambda a: (
+        (kernel(a, _c) / scale - KroneckerDelta(a, _c) / positive_probs(_c) + constant_added(a) / scale) / 2
+    ),
     order=31,
 )
 
@@ -270,19 +317,19 @@ def kernel_form():
 
 
 def kernel_that_gives_the_advantage():
-    """In one state, K_ij = λδ_ij/π_i + w_i + w_j suffices. Formula: Σ_j K_ij π_j A_j = λA_i + Cov(w, A)."""
+    """In one state, K_ij = λ(δ_ij/π_i + w_i + w_j) does. Formula: Σ_j K_ij π_j A_j = λ(A_i + Cov(w, A))."""
     A, K, w = fields.advantages, _kernel_of_advantage, kernel_field
     i, j = action_index("i"), action_index("j")
     return (
         Derivation(Total(K(i, j) * fields.probs.at(j) * A.at(j), j))
-        .to(scale * A.at(i) + w.at(i) * E(A) + E(w * A), "the entries of $K$")
-        .to(scale * A.at(i) + Cov(w, A), r"$\mathbb{E}[A] = 0$")
+        .to(scale * (A.at(i) + w.at(i) * E(A) + E(w * A)), "the entries of $K$")
+        .to(scale * (A.at(i) + Cov(w, A)), r"$\mathbb{E}[A] = 0$")
     )
 
 
 def kernel_of_the_advantage():
-    """In one state nothing else will do, for symmetric K. Formula: K_ab = λδ_ab/π_a + w_a + w_b."""
-    needed = scale * KroneckerDelta(_a, _b) / positive_probs(_a) + kernel_weight(_a) + kernel_weight(_b)
+    """In one state nothing else will do, for symmetric K. Formula: K_ab = λ(δ_ab/π_a + w_a + w_b)."""
+    needed = scale * (KroneckerDelta(_a, _b) / positive_probs(_a) + kernel_weight(_a) + kernel_weight(_b))
     half = Rational(1, 2)
     return Certificate(
         Statement(kernel(_a, _b), needed),
@@ -297,29 +344,26 @@ def kernel_of_the_advantage():
 def kernel_quadratic_form():
     """When that kernel can be a Gram matrix.
 
-    Formula: Σ_ij π_i f_i K_ij π_j f_j = λ Var(f + E[f] w/λ) + (E f)² (λ + 2 E w − Var w/λ).
+    Formula: Σ_ij π_i f_i K_ij π_j f_j = λ (Var(f + w E f) + (E f)² (1 + 2 E w − Var w)).
 
     Returns:
         the proved derivation.
     """
-    i, j = action_index("i"), action_index("j")
-    pi, f, w = fields.probs, any_field, kernel_field
-    form = Total(Total(pi.at(i) * f.at(i) * _kernel_of_advantage(i, j) * pi.at(j) * f.at(j), j), i)
-    square = scale * Var(f + E(f) * w / scale)
+    f, w = any_field, kernel_field
+    square = Var(f + E(f) * w) + E(f) ** 2 * (1 + 2 * E(w) - Var(w))
     return (
-        Derivation(form)
-        .to(scale * E(f**2) + 2 * E(f) * E(w * f), "the entries of $K$")
-        .to(square + E(f) ** 2 * (scale + 2 * E(w) - Var(w) / scale), "completing the square")
+        Derivation(kernel_form_of_field)
+        .by(rules.definition(kernel_form_of_field))
+        .to(scale * (E(f**2) + 2 * E(f) * E(w * f)), "the entries of $K$")
+        .to(scale * square, "completing the square")
     )
 
 
 def compatible_weights_are_best():
     """Normal equations give the least misfit. Formula: L(u) = L(w) + Σ d E_s[(Σ_k (u_k − w_k) g_k)²]."""
     difference = OverParameters((any_weights(_k) - weights(_k)) * score(_s, _a, _k), _k)
-    other = _average((advantages(_s, _a) - OverParameters(any_weights(_k) * score(_s, _a, _k), _k)) ** 2)
-    best = _average(advantages_misfit(_s, _a) ** 2)
     return Certificate(
-        Statement(other, best + _average(difference**2)),
+        Statement(misfit_of_any_weights, least_misfit + _average(difference**2)),
         ((-2 * (any_weights(_k) - weights(_k)), _vanishing(normal_residual(_k), _k, parameters)),),
     )
 
@@ -340,18 +384,17 @@ def compatible_direction():
 
 
 def average_covariance():
-    """What a natural step does to entropy on average, with any weights u in the misfit of log π.
+    """What a natural step loses on average, with any weights u in the misfit of log π.
 
-    Formula: Σ d Cov_s(log π, Δz) = η Σ d Cov_s(log π, A) − η Σ d E_s[ε_logπ ε_A].
+    Formula: Σ_s d(s) Cov_s(log π, ηA − Δz) = η Σ_s d(s) E_s[ε_logπ ε_A].
 
     Returns:
         the proved certificate.
     """
-    left, right = _average_covariances()
-    missed = _average(log_probs_misfit(_s, _a) * advantages_misfit(_s, _a))
+    lost = OverStates(state_occupancy(_s) * covariance_with_lost_step(_s), _s)
     return Certificate(
-        Statement(left, step_size * right - step_size * missed),
-        ((-step_size * any_weights(_k), _vanishing(normal_residual(_k), _k, parameters)),),
+        Statement(lost, step_size * OverStates(state_occupancy(_s) * product_of_misfits(_s), _s)),
+        ((step_size * any_weights(_k), _vanishing(normal_residual(_k), _k, parameters)),),
     )
 
 

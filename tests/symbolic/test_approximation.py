@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from sympy import Dummy, Rational, Sum, Symbol
+from sympy import Dummy, KroneckerDelta, Rational, Sum, Symbol
 
 from entropy_core.symbolic import (
     Certificate,
@@ -83,21 +83,23 @@ def test_the_kernel_that_turns_the_gradient_into_the_advantage():
     A_one, w, scale = advantages, approximation.kernel_field, approximation.scale
     i = action_index("i")
     derivation = proved_once("kernel_that_gives_the_advantage")
-    assert check(derivation.last, scale * A_one.at(i) + E(w * A_one)).holds
+    assert check(derivation.last, scale * (A_one.at(i) + E(w * A_one))).holds
     with pytest.raises(WrongLine):
         derivation.to(scale * A_one.at(i), "no constant")
     needed = proved_once("kernel_of_the_advantage")
-    refused(needed, needed.statement.right - approximation.kernel_weight(b))
-    refused(needed, needed.statement.right.xreplace({scale: -scale}))
+    refused(needed, needed.statement.right - scale * approximation.kernel_weight(b))
+    refused(
+        needed, needed.statement.right - 2 * scale * KroneckerDelta(a, b) / approximation.positive_probs(a)
+    )
 
 
 @pytest.mark.claim("kernel-of-the-advantage")
 def test_quadratic_form_of_that_kernel():
     w, f, scale = approximation.kernel_field, approximation.any_field, approximation.scale
     derivation = proved_once("kernel_quadratic_form")
-    assert check(derivation.last, scale * E(f**2) + 2 * E(f) * E(w * f)).holds
+    assert check(derivation.last, scale * (E(f**2) + 2 * E(f) * E(w * f))).holds
     with pytest.raises(WrongLine):
-        derivation.to(scale * Var(f) + E(f) ** 2 * (scale + 2 * E(w)), "no cross term")
+        derivation.to(scale * (Var(f) + E(f) ** 2 * (1 + 2 * E(w))), "no cross term")
 
 
 @pytest.mark.claim("compatible-approximation")
@@ -109,19 +111,24 @@ def test_compatible_weights_solve_least_squares_and_the_natural_gradient():
     refused(
         direction, OverStates(OverActions(pi(s, a) * A(s, a) * approximation.logit_gradient(s, a, k), a), s)
     )
-    squared = [term for term in best.statement.right.args if term.has(u)]
-    assert len(squared) == 1
-    assert squared[0].has(w)
-    refused(best, best.statement.right - squared[0])
+    difference = OverParameters((u(k) - w(k)) * approximation.score(s, a, k), k)
+    squared = OverStates(d(s) * OverActions(pi(s, a) * difference**2, a), s)
+    assert best.statement.right == approximation.least_misfit + squared
+    refused(best, approximation.least_misfit - squared)
 
 
 @pytest.mark.claim("average-covariance")
 def test_what_is_missed_is_the_product_of_two_misfits():
     proved = proved_once("average_covariance")
-    kept = [term for term in proved.statement.right.args if not term.has(approximation.log_probs_misfit)]
-    missed = proved.statement.right - sum(kept)
-    refused(proved, proved.statement.right - missed)
-    refused(proved, proved.statement.right - 2 * missed)
+    lost = OverStates(d(s) * approximation.product_of_misfits(s), s)
+    assert proved.statement.right == step_size * lost
+    refused(proved, -step_size * lost)
+    refused(proved, step_size * OverStates(approximation.product_of_misfits(s), s))
+
+
+def test_what_is_missed_is_the_step_that_the_advantage_asked_for_less_the_one_taken():
+    asked, taken = approximation.covariance_with_advantage(s), approximation.covariance_with_step(s)
+    assert is_zero(unfold(approximation.covariance_with_lost_step(s) - step_size * asked + taken))
 
 
 @pytest.mark.claim("homogeneous-logits")
