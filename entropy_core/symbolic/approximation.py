@@ -65,13 +65,12 @@ __all__ = [
     "kernel_step",
     "kernel_that_gives_the_advantage",
     "kernel_weight",
-    "log_probs",
     "least_misfit",
+    "log_probs",
     "log_probs_misfit",
+    "logit_gradient",
     "lost_step",
     "misfit_of_any_weights",
-    "product_of_misfits",
-    "logit_gradient",
     "natural_step",
     "normal_residual",
     "paired_advantage",
@@ -79,9 +78,11 @@ __all__ = [
     "parameter_values",
     "positive_probs",
     "probs",
+    "product_of_misfits",
     "residual_equations",
     "scale",
     "score",
+    "squared_difference",
     "symmetry_residual",
     "tangent_kernel",
     "weights",
@@ -170,11 +171,20 @@ log_probs_misfit = Table(
     ),
     order=63,
 )
-least_misfit = Quantity("least_misfit", "L(w)", _average(advantages_misfit(_s, _a) ** 2))
+least_misfit = Quantity("least_misfit", "L(w)", _average(advantages_misfit(_s, _a) ** 2), order=2)
 misfit_of_any_weights = Quantity(
     "misfit_of_any_weights",
     "L(u)",
     _average((advantages(_s, _a) - OverParameters(any_weights(_k) * score(_s, _a, _k), _k)) ** 2),
+    order=1,
+)
+squared_difference = Table(
+    "squared_difference",
+    lambda s: rf"\mathbb{{E}}_{{{s}}}\Bigl[\bigl(\textstyle\sum_k (u_k - w_k)\,g_k\bigr)^2\Bigr]",
+    lambda s: OverActions(
+        probs(s, _a) * OverParameters((any_weights(_k) - weights(_k)) * score(s, _a, _k), _k) ** 2, _a
+    ),
+    order=81,
 )
 
 
@@ -361,9 +371,9 @@ def kernel_quadratic_form():
 
 def compatible_weights_are_best():
     """Normal equations give the least misfit. Formula: L(u) = L(w) + Σ d E_s[(Σ_k (u_k − w_k) g_k)²]."""
-    difference = OverParameters((any_weights(_k) - weights(_k)) * score(_s, _a, _k), _k)
+    excess = OverStates(state_occupancy(_s) * squared_difference(_s), _s)
     return Certificate(
-        Statement(misfit_of_any_weights, least_misfit + _average(difference**2)),
+        Statement(misfit_of_any_weights, least_misfit + excess),
         ((-2 * (any_weights(_k) - weights(_k)), _vanishing(normal_residual(_k), _k, parameters)),),
     )
 

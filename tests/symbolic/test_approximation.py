@@ -113,7 +113,7 @@ def test_compatible_weights_solve_least_squares_and_the_natural_gradient():
     )
     difference = OverParameters((u(k) - w(k)) * approximation.score(s, a, k), k)
     squared = OverStates(d(s) * OverActions(pi(s, a) * difference**2, a), s)
-    assert best.statement.right == approximation.least_misfit + squared
+    assert is_zero(unfold(best.statement.right - approximation.least_misfit - squared))
     refused(best, approximation.least_misfit - squared)
 
 
