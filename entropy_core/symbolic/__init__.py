@@ -29,9 +29,20 @@ The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carr
 layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
 `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
+`approximation` adds parameters that the logits share.
 """
 
-from entropy_core.symbolic import dynamics, outcomes, rules, softmax, tabular, ties, trajectories, updates
+from entropy_core.symbolic import (
+    approximation,
+    dynamics,
+    outcomes,
+    rules,
+    softmax,
+    tabular,
+    ties,
+    trajectories,
+    updates,
+)
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -147,6 +158,7 @@ __all__ = [
     "action_index",
     "advantages",
     "any_path",
+    "approximation",
     "as_expectation",
     "as_sum",
     "canonical",
