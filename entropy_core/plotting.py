@@ -616,7 +616,7 @@ def reward_against_entropy(
         Small multiples with a common reward axis; training runs from right to left.
     """
     told = []
-    with _axes(8.4, 3.2, columns=len(entropies_by_case)) as (figure, panels):
+    with _axes(7.2, 3.2, columns=len(entropies_by_case)) as (figure, panels):
         for axes, (case, entropies) in zip(panels, entropies_by_case.items(), strict=True):
             rewards, law = rewards_by_case[case], laws_by_case[case]
             order = np.argsort(entropies)
@@ -653,7 +653,10 @@ def error_ranges(
     """
     styles = (("o", PREDICTION), ("s", MEASUREMENT), ("^", MEASUREMENT), ("D", MEASUREMENT))
     worlds = list(next(iter(errors_by_panel.values())))
-    with _axes(8.4, 0.55 * len(worlds) + 1.6, columns=len(errors_by_panel)) as (figure, panels):
+    every = [
+        np.percentile(e, [5, 95]) for w in errors_by_panel.values() for c in w.values() for e in c.values()
+    ]
+    with _axes(7.2, 0.55 * len(worlds) + 1.6, columns=len(errors_by_panel)) as (figure, panels):
         for axes, (title, cases) in zip(panels, errors_by_panel.items(), strict=True):
             for row, case in enumerate(cases):
                 for shift, ((marker, color), (law, errors)) in enumerate(
@@ -672,6 +675,7 @@ def error_ranges(
                         label=law if row == 0 else None,
                     )
             axes.set_xscale("log")
+            axes.set_xlim(0.8 * np.min(every), 1.25 * np.max(every))
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(title)
             axes.set_xlabel("prediction error  (share of gain)")
