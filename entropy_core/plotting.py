@@ -27,12 +27,14 @@ __all__ = [
     "covariance_signs",
     "entropy_against_temperature",
     "entropy_paths",
+    "error_ranges",
     "errors_against_step_size",
     "families_on_log_axes",
     "gradient_signs",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
+    "reward_against_entropy",
     "shares_against_alignment",
     "sign_errors_against_step",
 ]
@@ -595,6 +597,100 @@ def errors_against_step_size(
         figure,
         f"{vertical} over the step size from {step_sizes[0]:.2g} to {step_sizes[-1]:.2g}, both axes "
         f"logarithmic, {len(said)} panels. {'; '.join(said)}.",
+    )
+
+
+def reward_against_entropy(
+    entropies_by_case: Mapping[str, Real[np.ndarray, " records"]],
+    rewards_by_case: Mapping[str, Real[np.ndarray, " records"]],
+    laws_by_case: Mapping[str, Real[np.ndarray, " records"]],
+) -> ThemedFigure:
+    """Reward against the entropy paid for it, one panel for each run: a law as a line, the run as points.
+
+    Args:
+        entropies_by_case: title of each panel to the entropies of its run, in nats.
+        rewards_by_case: the same titles to rewards as a share of the largest; at most 15 are drawn.
+        laws_by_case: the same titles to the rewards that a law gives at these entropies.
+
+    Returns:
+        Small multiples with a common reward axis; training runs from right to left.
+    """
+    told = []
+    with _axes(7.2, 3.2, columns=len(entropies_by_case)) as (figure, panels):
+        for axes, (case, entropies) in zip(panels, entropies_by_case.items(), strict=True):
+            rewards, law = rewards_by_case[case], laws_by_case[case]
+            order = np.argsort(entropies)
+            wanted = np.linspace(entropies.min(), entropies.max(), 15)
+            some = np.unique(np.abs(entropies[:, None] - wanted).argmin(axis=0))
+            axes.plot(entropies[order], law[order], color=PREDICTION)
+            axes.plot(entropies[some], rewards[some], "o", color=MEASUREMENT, markersize=5)
+            axes.set_title(case)
+            axes.set_xlabel("entropy H  (nats)")
+            worst = np.abs(law - rewards).max()
+            told.append(
+                f"{case}: reward {rewards[0]:.2f} to {rewards[-1]:.2f} while entropy goes from "
+                f"{entropies[0]:.2f} to {entropies[-1]:.2f} nats, the line at most {worst:.2g} away"
+            )
+        panels[0].set_ylabel("reward R  (share of the largest)")
+    return ThemedFigure(
+        figure,
+        f"Reward against entropy, measured points and the line of a law, {len(told)} panels. "
+        f"{'; '.join(told)}.",
+    )
+
+
+def error_ranges(
+    errors_by_panel: Mapping[str, Mapping[str, Mapping[str, Real[np.ndarray, " instances"]]]],
+) -> ThemedFigure:
+    """Medians and 5th to 95th percentiles of errors over instances, for several laws in several worlds.
+
+    Args:
+        errors_by_panel: title of each panel to worlds, each world to laws, each law to its errors over
+            instances, as shares of the gain and positive; the first stands out, up to three are beside it.
+
+    Returns:
+        Panels side by side with a common list of worlds.
+    """
+    styles = (("o", PREDICTION), ("s", MEASUREMENT), ("^", MEASUREMENT), ("D", MEASUREMENT))
+    worlds = list(next(iter(errors_by_panel.values())))
+    every = [
+        np.percentile(e, [5, 95]) for w in errors_by_panel.values() for c in w.values() for e in c.values()
+    ]
+    with _axes(7.2, 0.55 * len(worlds) + 1.6, columns=len(errors_by_panel)) as (figure, panels):
+        for axes, (title, cases) in zip(panels, errors_by_panel.items(), strict=True):
+            for row, case in enumerate(cases):
+                for shift, ((marker, color), (law, errors)) in enumerate(
+                    zip(styles, cases[case].items(), strict=False)
+                ):
+                    low, middle, high = np.percentile(errors, [5, 50, 95])
+                    axes.errorbar(
+                        middle,
+                        row + 0.2 * (shift - 1),
+                        xerr=[[middle - low], [high - middle]],
+                        fmt=marker,
+                        color=color,
+                        markerfacecolor=color if marker == "o" else "none",
+                        markersize=5,
+                        linewidth=1,
+                        label=law if row == 0 else None,
+                    )
+            axes.set_xscale("log")
+            axes.set_xlim(0.8 * np.min(every), 1.25 * np.max(every))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_title(title)
+            axes.set_xlabel("prediction error  (share of gain)")
+        panels[0].set_yticks(range(len(worlds)), worlds)
+        panels[0].set_ylabel("world  (flow, alignment)")
+        panels[0].invert_yaxis()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    told = "; ".join(
+        f"{title}, {case}: "
+        + ", ".join(f"{law} {np.median(errors):.2g}" for law, errors in cases[case].items())
+        for title, cases in errors_by_panel.items()
+        for case in cases
+    )
+    return ThemedFigure(
+        figure, f"Median prediction error of each law, with the 5th to the 95th percentile drawn. {told}."
     )
 
 

@@ -104,10 +104,28 @@ def errors_against_step_size():
     return plotting.errors_against_step_size(STEPS, errors, (1, 2), "error of the gap  (nats)")
 
 
+def reward_against_entropy():
+    """Two runs; the line is 0.1 above the first at its end."""
+    entropies = {"flat": np.array([2.0, 1.0, 0.0]), "coin": np.array([0.5, 0.6, 0.1])}
+    rewards = {"flat": np.array([0.0, 0.7, 0.9]), "coin": np.array([0.2, 0.4, 1.0])}
+    return plotting.reward_against_entropy(
+        entropies, rewards, {"flat": np.array([0.0, 0.7, 1.0]), "coin": rewards["coin"]}
+    )
+
+
+def error_ranges():
+    """One world in two panels; errors 0.01 to 1.01 with median 0.51, and ten times as large."""
+    errors = np.arange(1, 102) / 100
+    laws = {"natural": {"e^H": errors, "H": 10 * errors}}
+    return plotting.error_ranges({"steps": laws, "entropy": laws})
+
+
 FIGURES = [
     bands_over_time,
     families_on_log_axes,
     errors_against_step_size,
+    reward_against_entropy,
+    error_ranges,
     entropy_paths,
     shares_against_alignment,
     advantage_weights,
@@ -134,6 +152,11 @@ SAID = {
         "flow: fitted slope of the median 1.00, line 1",
         "corrected: fitted slope of the median 2.00, line 2",
     ],
+    reward_against_entropy: [
+        "2 panels",
+        "flat: reward 0.00 to 0.90 while entropy goes from 2.00 to 0.00 nats, the line at most 0.1 away",
+    ],
+    error_ranges: ["steps, natural: e^H 0.51, H 5.1; entropy, natural: e^H 0.51, H 5.1"],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
     predictions_against_measurement: [
@@ -372,3 +395,17 @@ def test_error_bands_are_percentiles_and_the_line_has_its_slope(drawn):
     (median, _), (line, _) = drawn("loglog")
     np.testing.assert_allclose(median[1] / STEPS, 51.0)
     np.testing.assert_allclose(np.diff(np.log(line[1])) / np.diff(np.log(STEPS)), 1.0)
+
+
+def test_error_bars_end_at_the_percentiles(drawn):
+    error_ranges()
+    (middle, _), bars = drawn("errorbar")[0]
+    low, high = bars["xerr"]
+    np.testing.assert_allclose([middle, middle - low[0], middle + high[0]], [0.51, 0.06, 0.96])
+
+
+def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
+    reward_against_entropy()
+    (line, _), (points, _), *_ = drawn("plot")
+    np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
+    np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])

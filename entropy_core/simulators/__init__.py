@@ -11,6 +11,14 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
+from entropy_core.simulators.exchange import (
+    ExchangeFit,
+    corrected_akaike,
+    exponential_feature,
+    extrapolation_errors,
+    fit_exchange_law,
+    misfit_of_the_line,
+)
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
 from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
@@ -31,17 +39,23 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
+    "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "corrected_akaike",
     "escape_times",
     "exact_gradient_ascent",
+    "exponential_feature",
+    "extrapolation_errors",
     "extreme_curvatures",
+    "fit_exchange_law",
     "integrate_flow",
     "late_law",
+    "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
     "random_mdps",
