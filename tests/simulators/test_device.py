@@ -1,6 +1,7 @@
 """The same run wherever it is computed: on an accelerator if there is one, on a pretended device anywhere."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 
 from entropy_core.simulators import (
     aligned_bandits,
+    exact_gradient_ascent,
     extreme_curvatures,
     natural_gradient_flow,
     policy_gradient_flow,
     random_mdps,
     return_times,
     rollouts,
+    sampled_gradient_ascent,
     sampled_policy_gradient,
     sampled_return_gradient,
 )
@@ -23,6 +26,8 @@ BANDITS = aligned_bandits(np.random.default_rng(0), 40, 12, alignment=0.2)
 TIMES = np.append(0, np.geomspace(0.1, 100, 5))
 PROCESSES = random_mdps(np.random.default_rng(1), 5, 6, 3)
 POLICIES = np.random.default_rng(2).normal(size=(5, 6, 3))
+ADAM = partial(torch.optim.Adam, lr=0.05)
+MIXING = np.random.default_rng(6).normal(size=(12, 12))
 PRIORS = np.random.default_rng(4).normal(size=(40, 6))  # flattened, they rise first and come back as −z at 2
 
 
@@ -38,6 +43,11 @@ def play(device):
     return rollouts(np.random.default_rng(5), PROCESSES, POLICIES, episodes=20, steps=15, device=device)
 
 
+def ascend(device):
+    """Hand sampled gradients to an optimiser, from a seed of its own."""
+    return sampled_gradient_ascent(np.random.default_rng(7), *BANDITS, ADAM, [0, 5], 3, device=device)
+
+
 EPISODES = play("cpu")
 RUNS = {
     "natural_gradient_flow": lambda device: natural_gradient_flow(*BANDITS, TIMES, device=device),
@@ -46,6 +56,8 @@ RUNS = {
     "rollouts": play,
     "sampled_return_gradient": lambda device: sampled_return_gradient(EPISODES, POLICIES, 0.9, device=device),
     "extreme_curvatures": lambda device: extreme_curvatures(0, 4, 5, iterations=20, device=device),
+    "exact_gradient_ascent": lambda device: exact_gradient_ascent(*BANDITS, ADAM, [0, 5], MIXING, device),
+    "sampled_gradient_ascent": ascend,
     "return_times": lambda device: return_times(PRIORS, -PRIORS, device=device),
 }
 
