@@ -16,21 +16,26 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from entropy_core._shapes import Real
 
 __all__ = [
     "ThemedFigure",
     "advantage_weights",
+    "bands_over_time",
     "covariance_signs",
     "entropy_against_temperature",
     "entropy_paths",
+    "error_ranges",
+    "errors_against_step_size",
+    "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
+    "reward_against_entropy",
     "shares_against_alignment",
     "sign_errors_against_step",
 ]
@@ -459,6 +464,234 @@ def shares_against_alignment(
         figure,
         f"Share of {instances} instances over the alignment {_listed(alignments)}, "
         f"with standard errors. {told}.",
+    )
+
+
+def bands_over_time(
+    times: Real[np.ndarray, " times"],
+    values_by_case: Mapping[str, Real[np.ndarray, "_ times"]],
+    references: Mapping[str, float],
+    quantity: str,
+    time: str = "time  (step size × steps)",
+) -> ThemedFigure:
+    """How a quantity of many runs moves over time, one panel for each case, time on a logarithmic axis.
+
+    Args:
+        times: moments, > 0.
+        values_by_case: title of each panel to the measured values, shape [runs, times].
+        references: title of each panel to the value that a theory names; drawn as a line. The drawing is
+            cut off above 1.6 times the largest.
+        quantity: what is measured, with its unit in brackets.
+        time: what the moments count.
+
+    Returns:
+        Small multiples: median, and the bands from the 25th to the 75th and the 5th to the 95th percentile.
+    """
+    levels = {case: np.percentile(v, [5, 25, 50, 75, 95], axis=0) for case, v in values_by_case.items()}
+    with _axes(7.2, 3.4, columns=len(levels)) as (figure, panels):
+        for axes, (case, (low, lower, median, upper, high)) in zip(panels, levels.items(), strict=True):
+            axes.fill_between(times, low, high, color=MEASUREMENT, alpha=0.2, linewidth=0)
+            axes.fill_between(times, lower, upper, color=MEASUREMENT, alpha=0.3, linewidth=0)
+            axes.semilogx(times, median, color=MEASUREMENT)
+            axes.axhline(references[case], color=PREDICTION, linestyle="--")
+            axes.set_title(case)
+            axes.xaxis.set_major_locator(LogLocator(numticks=4))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        tallest = min(1.08 * max(level.max() for level in levels.values()), 1.6 * max(references.values()))
+        panels[0].set_ylim(min(0.0, *(level.min() for level in levels.values())), tallest)
+        panels[len(levels) // 2].set_xlabel(time)
+        panels[0].set_ylabel(quantity)
+    told = "; ".join(
+        f"{case}: line at {references[case]:.3g}, median from {level[2, 0]:.3g} to {level[2, -1]:.3g}, "
+        f"in the end between {level[0, -1]:.3g} and {level[4, -1]:.3g} for nine in ten"
+        for case, level in levels.items()
+    )
+    return ThemedFigure(
+        figure,
+        f"{quantity} over time from {times[0]:.3g} to {times[-1]:.3g}, logarithmic, {len(levels)} panels, "
+        f"each with a dashed line. {told}.",
+    )
+
+
+def families_on_log_axes(
+    places: Real[np.ndarray, " places"],
+    predicted_by_panel: Mapping[str, Real[np.ndarray, "_ places"]],
+    measured_by_panel: Mapping[str, Real[np.ndarray, "_ places"]],
+    horizontal: str,
+    vertical: str,
+    lowest: float = 0.0,
+) -> ThemedFigure:
+    """Whole families of predicted curves as lines and of measured ones as points, both axes logarithmic.
+
+    Args:
+        places: where both are known, > 0.
+        predicted_by_panel: title of each panel to its predicted curves, shape [cases, places], > 0.
+        measured_by_panel: the same titles to the measured values, shape [any number of cases, places]; drawn
+            at no more than 25 places.
+        horizontal: label of the places, with their unit in brackets.
+        vertical: label of the values, with their unit in brackets.
+        lowest: values below it are not drawn.
+
+    Returns:
+        Small multiples with a common vertical axis; lines from solid to dotted in the order given.
+    """
+    said, styles = [], ("-", "--", "-.", ":")
+    some = np.unique(np.linspace(0, len(places) - 1, 25).round().astype(int))
+    with _axes(7.2, 3.6, columns=len(predicted_by_panel)) as (figure, panels):
+        for axes, (title, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
+            measured = np.asarray(measured_by_panel[title], float)
+            for k, curve in enumerate(np.where(np.asarray(predicted) < lowest, np.nan, predicted)):
+                axes.loglog(places, curve, styles[min(k, 3)], color=PREDICTION, linewidth=1.2)
+            shown = np.where(measured < lowest, np.nan, measured)[:, some].T
+            axes.loglog(places[some], shown, "o", color=MEASUREMENT, markersize=3, markeredgewidth=0)
+            axes.set_xlim(places.min() / 1.3, places.max() * 1.3)
+            axes.set_title(title)
+            axes.set_xlabel(horizontal)
+            said.append(
+                f"{title}: {len(predicted)} predicted curves, the first from {predicted[0][0]:.3g} to "
+                f"{predicted[0][-1]:.3g}, the last from {predicted[-1][0]:.3g} to {predicted[-1][-1]:.3g}; "
+                f"{len(measured)} measured ones, from {np.median(measured[:, 0]):.3g} to "
+                f"{np.median(measured[:, -1]):.3g} in the median"
+            )
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, both axes logarithmic, "
+        f"{len(said)} panels. {'. '.join(said)}.",
+    )
+
+
+def errors_against_step_size(
+    step_sizes: Real[np.ndarray, " steps"],
+    errors_by_case: Mapping[str, Real[np.ndarray, "_ steps"]],
+    reference_slopes: Sequence[int],
+    vertical: str,
+) -> ThemedFigure:
+    """How far finite steps end from a predicted end, over the step size, one panel for each prediction.
+
+    Args:
+        step_sizes: η > 0, in nats per unit of reward.
+        errors_by_case: title of each panel to the errors, sign ignored, shape [instances, step sizes].
+        reference_slopes: power of the step size drawn in each panel.
+        vertical: label of the errors, with their unit in brackets.
+
+    Returns:
+        Small multiples: median and the band from the 5th to the 95th percentile of the instances.
+    """
+    said = []
+    with _axes(7.2, 3.4, columns=len(errors_by_case)) as (figure, panels):
+        for axes, slope, (title, errors) in zip(
+            panels, reference_slopes, errors_by_case.items(), strict=True
+        ):
+            low, median, high = np.percentile(np.abs(errors), [5, 50, 95], axis=0)
+            axes.fill_between(step_sizes, low, high, color=MEASUREMENT, alpha=0.3, linewidth=0)
+            axes.loglog(step_sizes, median, "o", color=MEASUREMENT, markersize=4)
+            line = median[-1] * (step_sizes / step_sizes[-1]) ** slope
+            axes.loglog(step_sizes, line, color=PREDICTION, linewidth=1.2, linestyle="--")
+            _beside(axes, step_sizes[1], line[1], f"slope {slope}", PREDICTION, (6, -12))
+            axes.set_title(title)
+            axes.set_xlabel("step size η  (nats / reward)")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            said.append(f"{title}: fitted slope of the median {_slope(step_sizes, median):.2f}, line {slope}")
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} over the step size from {step_sizes[0]:.2g} to {step_sizes[-1]:.2g}, both axes "
+        f"logarithmic, {len(said)} panels. {'; '.join(said)}.",
+    )
+
+
+def reward_against_entropy(
+    entropies_by_case: Mapping[str, Real[np.ndarray, " records"]],
+    rewards_by_case: Mapping[str, Real[np.ndarray, " records"]],
+    laws_by_case: Mapping[str, Real[np.ndarray, " records"]],
+) -> ThemedFigure:
+    """Reward against the entropy paid for it, one panel for each run: a law as a line, the run as points.
+
+    Args:
+        entropies_by_case: title of each panel to the entropies of its run, in nats.
+        rewards_by_case: the same titles to rewards as a share of the largest; at most 15 are drawn.
+        laws_by_case: the same titles to the rewards that a law gives at these entropies.
+
+    Returns:
+        Small multiples with a common reward axis; training runs from right to left.
+    """
+    told = []
+    with _axes(7.2, 3.2, columns=len(entropies_by_case)) as (figure, panels):
+        for axes, (case, entropies) in zip(panels, entropies_by_case.items(), strict=True):
+            rewards, law = rewards_by_case[case], laws_by_case[case]
+            order = np.argsort(entropies)
+            wanted = np.linspace(entropies.min(), entropies.max(), 15)
+            some = np.unique(np.abs(entropies[:, None] - wanted).argmin(axis=0))
+            axes.plot(entropies[order], law[order], color=PREDICTION)
+            axes.plot(entropies[some], rewards[some], "o", color=MEASUREMENT, markersize=5)
+            axes.set_title(case)
+            axes.set_xlabel("entropy H  (nats)")
+            worst = np.abs(law - rewards).max()
+            told.append(
+                f"{case}: reward {rewards[0]:.2f} to {rewards[-1]:.2f} while entropy goes from "
+                f"{entropies[0]:.2f} to {entropies[-1]:.2f} nats, the line at most {worst:.2g} away"
+            )
+        panels[0].set_ylabel("reward R  (share of the largest)")
+    return ThemedFigure(
+        figure,
+        f"Reward against entropy, measured points and the line of a law, {len(told)} panels. "
+        f"{'; '.join(told)}.",
+    )
+
+
+def error_ranges(
+    errors_by_panel: Mapping[str, Mapping[str, Mapping[str, Real[np.ndarray, " instances"]]]],
+) -> ThemedFigure:
+    """Medians and 5th to 95th percentiles of errors over instances, for several laws in several worlds.
+
+    Args:
+        errors_by_panel: title of each panel to worlds, each world to laws, each law to its errors over
+            instances, as shares of the gain and positive; the first stands out, up to three are beside it.
+
+    Returns:
+        Panels side by side with a common list of worlds.
+    """
+    styles = (("o", PREDICTION), ("s", MEASUREMENT), ("^", MEASUREMENT), ("D", MEASUREMENT))
+    worlds = list(next(iter(errors_by_panel.values())))
+    every = [
+        np.percentile(e, [5, 95]) for w in errors_by_panel.values() for c in w.values() for e in c.values()
+    ]
+    with _axes(7.2, 0.55 * len(worlds) + 1.6, columns=len(errors_by_panel)) as (figure, panels):
+        for axes, (title, cases) in zip(panels, errors_by_panel.items(), strict=True):
+            for row, case in enumerate(cases):
+                for shift, ((marker, color), (law, errors)) in enumerate(
+                    zip(styles, cases[case].items(), strict=False)
+                ):
+                    low, middle, high = np.percentile(errors, [5, 50, 95])
+                    axes.errorbar(
+                        middle,
+                        row + 0.2 * (shift - 1),
+                        xerr=[[middle - low], [high - middle]],
+                        fmt=marker,
+                        color=color,
+                        markerfacecolor=color if marker == "o" else "none",
+                        markersize=5,
+                        linewidth=1,
+                        label=law if row == 0 else None,
+                    )
+            axes.set_xscale("log")
+            axes.set_xlim(0.8 * np.min(every), 1.25 * np.max(every))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_title(title)
+            axes.set_xlabel("prediction error  (share of gain)")
+        panels[0].set_yticks(range(len(worlds)), worlds)
+        panels[0].set_ylabel("world  (flow, alignment)")
+        panels[0].invert_yaxis()
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    told = "; ".join(
+        f"{title}, {case}: "
+        + ", ".join(f"{law} {np.median(errors):.2g}" for law, errors in cases[case].items())
+        for title, cases in errors_by_panel.items()
+        for case in cases
+    )
+    return ThemedFigure(
+        figure, f"Median prediction error of each law, with the 5th to the 95th percentile drawn. {told}."
     )
 
 

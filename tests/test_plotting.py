@@ -91,8 +91,51 @@ def grouped_dots():
     return plotting.grouped_dots(groups, "error", "nats", line=(1.0, "one read"), missing="NaN")
 
 
+def bands_over_time():
+    """Values 0..100 at every moment, and a case that loses half of them."""
+    values = np.outer(np.arange(101.0), [1.0, 1.0])
+    cases = {"kept": values, "lost": values * [1.0, 0.5]}
+    return plotting.bands_over_time(
+        np.array([1.0, 1e3]), cases, {"kept": 80.0, "lost": 20.0}, "share kept  (%)"
+    )
+
+
+def families_on_log_axes():
+    """One panel with two predicted powers and one measured curve."""
+    places = np.array([1.0, 10.0, 100.0])
+    lines, points = {"plain": np.stack([places, places**2])}, {"plain": 2 * places[None]}
+    return plotting.families_on_log_axes(places, lines, points, "time  (steps)", "entropy  (nats)", 5.0)
+
+
+def errors_against_step_size():
+    """Errors that are exactly 3 η, and 5 η² with a sign."""
+    errors = {"flow": np.outer(np.ones(4), 3 * STEPS), "corrected": np.outer([5.0] * 4, -(STEPS**2))}
+    return plotting.errors_against_step_size(STEPS, errors, (1, 2), "error of the gap  (nats)")
+
+
+def reward_against_entropy():
+    """Two runs; the line is 0.1 above the first at its end."""
+    entropies = {"flat": np.array([2.0, 1.0, 0.0]), "coin": np.array([0.5, 0.6, 0.1])}
+    rewards = {"flat": np.array([0.0, 0.7, 0.9]), "coin": np.array([0.2, 0.4, 1.0])}
+    return plotting.reward_against_entropy(
+        entropies, rewards, {"flat": np.array([0.0, 0.7, 1.0]), "coin": rewards["coin"]}
+    )
+
+
+def error_ranges():
+    """One world in two panels; errors 0.01 to 1.01 with median 0.51, and ten times as large."""
+    errors = np.arange(1, 102) / 100
+    laws = {"natural": {"e^H": errors, "H": 10 * errors}}
+    return plotting.error_ranges({"steps": laws, "entropy": laws})
+
+
 FIGURES = [
     grouped_dots,
+    bands_over_time,
+    families_on_log_axes,
+    errors_against_step_size,
+    reward_against_entropy,
+    error_ranges,
     entropy_paths,
     shares_against_alignment,
     advantage_weights,
@@ -110,6 +153,25 @@ SAID = {
         "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
         "times, entropy_core, compiled: 2.5; times, other: 43.",
     ],
+    bands_over_time: [
+        "from 1 to 1e+03",
+        "kept: line at 80, median from 50 to 50, in the end between 5 and 95",
+        "lost: line at 20, median from 50 to 25, in the end between 2.5 and 47.5",
+    ],
+    families_on_log_axes: [
+        "entropy  (nats) over time  (steps) from 1 to 100",
+        "plain: 2 predicted curves, the first from 1 to 100, the last from 1 to 1e+04; 1 measured ones",
+        "from 2 to 200 in the median",
+    ],
+    errors_against_step_size: [
+        "flow: fitted slope of the median 1.00, line 1",
+        "corrected: fitted slope of the median 2.00, line 2",
+    ],
+    reward_against_entropy: [
+        "2 panels",
+        "flat: reward 0.00 to 0.90 while entropy goes from 2.00 to 0.00 nats, the line at most 0.1 away",
+    ],
+    error_ranges: ["steps, natural: e^H 0.51, H 5.1; entropy, natural: e^H 0.51, H 5.1"],
     shares_against_alignment: ["100 instances", "positive: 0%, 50%, 100%", "monotone: 0%, 36%, 100%"],
     entropy_paths: ["time 0 to 4", "2 panels", "rises: from 1 through at most 1.5 to 0.5 nats"],
     predictions_against_measurement: [
@@ -320,3 +382,45 @@ def test_entropy_paths_draw_the_prediction_and_the_measurement(drawn):
     (line, _), (points, _) = drawn("plot")
     np.testing.assert_array_equal(line[1], STEPS)
     np.testing.assert_array_equal(points[1], 2 * STEPS)
+
+
+def test_bands_hold_half_and_nine_tenths_of_the_runs(drawn):
+    bands_over_time()
+    outer, inner, *_ = [args for args, _ in drawn("fill_between")]
+    np.testing.assert_allclose([outer[1][0], outer[2][0]], [5, 95])
+    np.testing.assert_allclose([inner[1][0], inner[2][0]], [25, 75])
+    (_, median), *_ = [args for args, _ in drawn("semilogx")]
+    np.testing.assert_allclose(median, 50)
+
+
+def test_families_leave_out_what_lies_below_the_lowest(drawn):
+    families_on_log_axes()
+    (first, _), (second, _), (points, _) = drawn("loglog")
+    np.testing.assert_array_equal(first[1], [np.nan, 10, 100])
+    np.testing.assert_array_equal(second[1], [np.nan, 100, 10000])
+    np.testing.assert_array_equal(points[1][:, 0], [np.nan, 20, 200])
+
+
+def test_error_bands_are_percentiles_and_the_line_has_its_slope(drawn):
+    instances = np.arange(1.0, 102.0)[:, None] * STEPS
+    plotting.errors_against_step_size(STEPS, {"flow": instances}, (1,), "error  (nats)")
+    ((x, low, high), _) = drawn("fill_between")[0]
+    np.testing.assert_allclose(low / x, 6.0)  # the 5th percentile of 1..101
+    np.testing.assert_allclose(high / x, 96.0)
+    (median, _), (line, _) = drawn("loglog")
+    np.testing.assert_allclose(median[1] / STEPS, 51.0)
+    np.testing.assert_allclose(np.diff(np.log(line[1])) / np.diff(np.log(STEPS)), 1.0)
+
+
+def test_error_bars_end_at_the_percentiles(drawn):
+    error_ranges()
+    (middle, _), bars = drawn("errorbar")[0]
+    low, high = bars["xerr"]
+    np.testing.assert_allclose([middle, middle - low[0], middle + high[0]], [0.51, 0.06, 0.96])
+
+
+def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
+    reward_against_entropy()
+    (line, _), (points, _), *_ = drawn("plot")
+    np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
+    np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])

@@ -1,4 +1,7 @@
-"""What every kernel of the book runs under, whoever starts it: one thread, fixed hashing, fixed dates."""
+"""What every kernel of the book runs under, whoever starts it: one thread, fixed hashing, fixed dates.
+
+No progress bars either: they would stand on the page of a slow build and not on that of a fast one.
+"""
 
 import os
 
@@ -9,6 +12,7 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "SOURCE_DATE_EPOCH": "0",
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    "TQDM_DISABLE": "1",
 }
 
 

@@ -45,6 +45,11 @@ from entropy_core.batched.tabular import (
     state_occupancy,
     state_values,
 )
+from entropy_core.batched.trajectories import (
+    policy_gradient_escape_time,
+    policy_gradient_gap,
+    regularised_gradient_logits,
+)
 from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
@@ -68,8 +73,11 @@ __all__ = [
     "log_probs",
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
+    "policy_gradient_escape_time",
+    "policy_gradient_gap",
     "policy_moments",
     "probs",
+    "regularised_gradient_logits",
     "return_gradient",
     "second_order_entropy_change",
     "third_order_entropy_change",

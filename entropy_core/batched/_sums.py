@@ -113,8 +113,8 @@ def step_terms(z, u):
 
 
 def dot(x, y):
-    """Return the sum of products of each block."""
-    return torch.linalg.vecdot(x, y)
+    """Return the sum of products of each block; library dot products would round in an autocast region."""
+    return (x * y).sum(dim=-1)
 
 
 def gaps(z, peak, scale):
@@ -124,7 +124,7 @@ def gaps(z, peak, scale):
 
 
 def _weight_terms(a, e):
-    """Return the number of modes and the sum of e^a over the others; sign a is 0 at modes and −1 elsewhere."""
+    """Return the number of modes and the sum of e^a over the others; sign a is 0 at a mode, −1 elsewhere."""
     sign = torch.sign(a)
     return a.shape[-1] + sign.sum(dim=-1), -dot(sign, e)
 

@@ -105,6 +105,24 @@ def check_product(hidden, weight, bias):
         raise ValueError(f"bias must have one value an action, [actions]; got {shapes}.")
 
 
+def over_batch(**values) -> list[torch.Tensor]:
+    """Bring numbers and tensors without an action axis to one shape and to the accumulating type."""
+    tensors = {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    for name, value in values.items():
+        _check_number_or_float(name, value)
+    if len({t.device for t in tensors.values()}) > 1:
+        devices = ", ".join(f"{name} on {t.device}" for name, t in tensors.items())
+        raise ValueError(f"All tensors must be on one device; got {devices}. Move them with .to(device).")
+    shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+    _broadcast([t.shape for t in tensors.values()], shapes)
+    widest = torch.float64 in {t.dtype for t in tensors.values()} or not tensors
+    dtype = torch.float64 if widest else torch.float32
+    device = next(iter(tensors.values())).device if tensors else None
+    return list(
+        torch.broadcast_tensors(*(torch.as_tensor(v, dtype=dtype, device=device) for v in values.values()))
+    )
+
+
 def step_size_over_batch(step_size, logits):
     """Return a number as it is and a tensor of one step size a row with an axis for the actions."""
     if isinstance(step_size, torch.Tensor):
@@ -210,6 +228,18 @@ def _check_float(name, tensor):
             f"{name} must be float64, float32, bfloat16 or float16; got {tensor.dtype}. "
             f"Convert it: {name}.float()."
         )
+
+
+def _check_number_or_float(name, value):
+    """Raise unless this is a finite number or a floating-point tensor."""
+    if isinstance(value, torch.Tensor):
+        _check_float(name, value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"{name} must be a number or a floating-point tensor; got {type(value).__name__}. Give a float."
+        )
+    elif not math.isfinite(value):
+        raise ValueError(f"{name} must be finite; got {value}. Give a finite number.")
 
 
 def _check_together(tensors):

@@ -11,8 +11,23 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
+from entropy_core.simulators.exchange import (
+    ExchangeFit,
+    corrected_akaike,
+    exponential_feature,
+    extrapolation_errors,
+    fit_exchange_law,
+    misfit_of_the_line,
+)
 from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
+from entropy_core.simulators.late_times import LateLaw, late_law
+from entropy_core.simulators.optimisation import (
+    OptimiserRun,
+    exact_gradient_ascent,
+    sampled_gradient_ascent,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -24,17 +39,30 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
+    "ExchangeFit",
     "GradientEstimate",
+    "LateLaw",
+    "OptimiserRun",
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "corrected_akaike",
+    "escape_times",
+    "exact_gradient_ascent",
+    "exponential_feature",
+    "extrapolation_errors",
     "extreme_curvatures",
+    "fit_exchange_law",
+    "integrate_flow",
+    "late_law",
+    "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
     "random_mdps",
     "random_steps",
     "return_times",
     "rollouts",
+    "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
 ]

@@ -1,21 +1,32 @@
 r"""Bandits by the thousand: one state, fixed rewards, the softmax policy moved by exact or sampled gradients.
 
 Logits have shape [instances, actions]. The natural gradient flow dz/dt = A has the closed form z + t r; the
-policy gradient flow dz/dt = πA is integrated (Dormand–Prince, one adaptive step for all instances);
-the sampled policy gradient draws a batch of actions at every step. Time is step size × number of steps.
+policy gradient flow dz/dt = πA is integrated by torchdiffeq (Dormand–Prince, one step width for all
+instances); the sampled policy gradient draws a batch of actions at every step. Time is step size × number of
+steps.
+
+Everything is computed in float64 on the device that the caller names. Random numbers are drawn on the host,
+so equal seeds give equal runs on every device.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torchdiffeq import odeint
+from tqdm import tqdm
 
 from entropy_core._shapes import Float, Real
-from entropy_core.reference import (
+from entropy_core.batched import (
     covariance_over_actions,
     entropy,
     log_probs,
+    natural_gradient_delta_logits,
+    policy_gradient_delta_logits,
+    probs,
 )
+from entropy_core.simulators._host import to_device, to_host
 
 __all__ = [
     "BanditRun",
@@ -88,6 +99,7 @@ def natural_gradient_flow(
     logits: Real[np.ndarray, "instances actions"],
     rewards: Real[np.ndarray, "instances actions"],
     times: Real[np.ndarray, " records"],
+    device: str | torch.device = "cpu",
 ) -> BanditRun:
     """Follow the exact natural policy gradient, whose path is known in closed form.
 
@@ -97,6 +109,7 @@ def natural_gradient_flow(
         logits: z at time 0.
         rewards: r, finite.
         times: moments to record, from 0 on, increasing.
+        device: where to compute; it must know float64.
 
     Returns:
         The record; `covariances` is Cov(log π, A).
@@ -109,10 +122,10 @@ def natural_gradient_flow(
         >>> run.entropies.round(4)
         array([[0.6931, 0.    ]])
     """
-    logits, rewards = _read_bandits(logits, rewards)
+    logits, rewards = _read_bandits(logits, rewards, device)
     times = _read_times(times)
-    moved = logits - logits.max(-1, keepdims=True)
-    return _record(times, [moved + t * rewards for t in times], rewards, lambda probs: 1.0)
+    moved = logits - logits.amax(dim=-1, keepdim=True)
+    return _record(times, (moved + t * rewards for t in times), rewards, natural_gradient_delta_logits)
 
 
 def policy_gradient_flow(
@@ -120,8 +133,9 @@ def policy_gradient_flow(
     rewards: Real[np.ndarray, "instances actions"],
     times: Real[np.ndarray, " records"],
     tolerance: float = 1e-8,
+    device: str | torch.device = "cpu",
 ) -> BanditRun:
-    """Follow the exact policy gradient by adaptive integration, the same step for all instances.
+    """Follow the exact policy gradient by adaptive integration, one step width for all instances.
 
     dz/dt = π (r − E r)
 
@@ -129,14 +143,20 @@ def policy_gradient_flow(
         logits: z at time 0.
         rewards: r, finite.
         times: moments to record, from 0 on, increasing.
-        tolerance: largest local error of a logit in one integration step, in nats, positive.
+        tolerance: largest local error of any logit of any instance in one integration step, in nats,
+            positive.
+        device: where to compute; it must know float64.
 
     Returns:
-        The record; `covariances` is Cov(log π, πA).
+        The record; `covariances` is Cov(log π, πA). Runs longer than five seconds show their progress.
 
     Raises:
         ValueError: if shapes do not fit, a number is not finite, times do not increase from 0 or later or
             tolerance is not positive.
+
+    Numerics:
+        Local errors add up: expect some ten times the tolerance, and 1e-16 × time × range of rewards from
+        rounding. Two arms keep their conservation law to time 1e8; tests/simulators/test_bandit.py.
 
     Example:
         >>> run = policy_gradient_flow(np.zeros((1, 2)), np.array([[1.0, 0.0]]), np.array([0.0, 50.0]))
@@ -144,23 +164,13 @@ def policy_gradient_flow(
         >>> round(float(gap + np.sinh(gap)), 5)
         50.0
     """
-    logits, rewards = _read_bandits(logits, rewards)
+    logits, rewards = _read_bandits(logits, rewards, device)
     times = _read_times(times)
     if not tolerance > 0:
         raise ValueError(f"tolerance must be positive, got {tolerance}; 1e-8 suits most runs")
-    velocity = lambda z: _policy_velocity(z, rewards)  # noqa: E731
-    path, now, stride = [], 0.0, 0.1 / max(np.ptp(rewards, axis=-1).max(), 1e-300)
-    for t in _progress(times):
-        while now < t:
-            width = min(stride, t - now)
-            trial, error = _dormand_prince(velocity, logits, width)
-            if error <= tolerance:
-                logits, now = trial, t if width == t - now else now + width
-            grown = 0.9 * (tolerance / max(error, 1e-300)) ** 0.2
-            if error > tolerance or width == stride:
-                stride = width * float(np.clip(grown, 0.2, 5.0))
-        path.append(logits)
-    return _record(times, path, rewards, lambda probs: probs)
+    with tqdm(total=len(times), desc="policy gradient flow", delay=5, leave=False) as bar:
+        path = _integrate(_PolicyVelocity(rewards, times, bar), logits, times, tolerance)
+    return _record(times, path, rewards, policy_gradient_delta_logits)
 
 
 def sampled_policy_gradient(
@@ -172,6 +182,7 @@ def sampled_policy_gradient(
     batch_size: int,
     reward_noise: float = 0.0,
     record_every: int = 1,
+    device: str | torch.device = "cpu",
 ) -> BanditRun:
     """Take policy gradient steps from sampled actions with noisy rewards and an exact baseline.
 
@@ -186,9 +197,11 @@ def sampled_policy_gradient(
         batch_size: B, actions drawn for each update and instance, at least 1.
         reward_noise: standard deviation of the normal noise on each sampled reward, not negative.
         record_every: number of steps between two records, at least 1.
+        device: where to compute; it must know float64.
 
     Returns:
-        The record, the start included; `covariances` is Cov(log π, πA) of the exact gradient.
+        The record, the start included; `covariances` is Cov(log π, πA) of the exact gradient. Runs longer
+        than five seconds show their progress.
 
     Raises:
         ValueError: if shapes do not fit or a number is out of its range.
@@ -199,7 +212,7 @@ def sampled_policy_gradient(
         >>> run.times.tolist(), run.entropies.shape
         ([0.0, 0.2, 0.4], (2, 3))
     """
-    logits, rewards = _read_bandits(logits, rewards)
+    logits, rewards = _read_bandits(logits, rewards, device)
     if min(steps, batch_size, record_every) < 1 or not step_size > 0 or not reward_noise >= 0:
         raise ValueError(
             "sampled_policy_gradient needs steps, batch_size and record_every ≥ 1, step_size > 0 and "
@@ -208,79 +221,63 @@ def sampled_policy_gradient(
             "for exact gradients use policy_gradient_flow"
         )
     path = [logits]
-    for step in _progress(range(1, steps + 1)):
+    for step in tqdm(range(1, steps + 1), desc="sampled policy gradient", delay=5, leave=False):
         logits = logits + step_size * _sampled_direction(generator, logits, rewards, batch_size, reward_noise)
         if step % record_every == 0:
             path.append(logits)
     times = step_size * record_every * np.arange(len(path))
-    return _record(times, path, rewards, lambda probs: probs)
+    return _record(times, path, rewards, policy_gradient_delta_logits)
+
+
+class _PolicyVelocity:
+    """The velocity π (r − E r) as torchdiffeq calls it, and a bar that counts the records passed."""
+
+    def __init__(self, rewards, times, bar):
+        self.rewards, self.times, self.bar = rewards, times, bar
+
+    def __call__(self, time, logits):
+        # policy_gradient_delta_logits has more digits, which the tolerance hides, for thrice the seconds.
+        pi = torch.softmax(logits, dim=-1)
+        return pi * (self.rewards - (pi * self.rewards).sum(dim=-1, keepdim=True))
+
+    def callback_accept_step(self, time, logits, width):
+        passed = np.searchsorted(self.times, float(time + width), side="right")
+        self.bar.update(int(passed) - self.bar.n)
+
+
+def _integrate(velocity: Callable, logits, times, tolerance):
+    """Return the logits at each time, every time the end of a step and not interpolated."""
+    stops = to_device(np.union1d(0.0, times), logits.device)
+    largest = lambda errors: errors.abs().max()  # noqa: E731  a mean would dilute one instance's error
+    options = {"norm": largest, "step_t": stops[1:]}
+    path = odeint(velocity, logits, stops, rtol=0.0, atol=tolerance, method="dopri5", options=options)
+    return path[-len(times) :]
 
 
 def _sampled_direction(generator, logits, rewards, batch_size, reward_noise):
     """One batch mean of (r − E r + noise)(e − π) for each instance."""
-    probs = np.exp(log_probs(logits))
-    edges = probs.cumsum(axis=-1)[:, None, :-1]
-    draws = generator.random((len(logits), batch_size, 1))
-    taken = (draws > edges).sum(axis=-1)
-    advantages = rewards - (probs * rewards).sum(axis=-1, keepdims=True)
-    gains = np.take_along_axis(advantages, taken, axis=-1)
-    gains = gains + reward_noise * generator.normal(size=gains.shape)
-    direction = -probs * gains.mean(axis=-1, keepdims=True)
-    np.add.at(direction, (np.arange(len(logits))[:, None], taken), gains / batch_size)
-    return direction
+    pi, shape = probs(logits), (len(logits), batch_size)
+    edges = pi.cumsum(dim=-1)[:, None, :-1]
+    taken = (to_device(generator.random((*shape, 1)), logits.device) > edges).sum(dim=-1)
+    advantages = natural_gradient_delta_logits(logits, rewards, 1.0)
+    noise = to_device(generator.normal(size=shape), logits.device)
+    gains = advantages.gather(-1, taken) + reward_noise * noise
+    return (-pi * gains.mean(dim=-1, keepdim=True)).scatter_add(-1, taken, gains / batch_size)
 
 
-def _policy_velocity(logits, rewards):
-    """π (r − E r)."""
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    probs = weights / weights.sum(axis=-1, keepdims=True)
-    return probs * (rewards - (probs * rewards).sum(axis=-1, keepdims=True))
-
-
-_STAGES = (
-    (1 / 5,),
-    (3 / 40, 9 / 40),
-    (44 / 45, -56 / 15, 32 / 9),
-    (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
-    (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
-    (35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84),
-)
-_ERROR = (71 / 57600, 0.0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
-
-
-def _dormand_prince(velocity: Callable, state: np.ndarray, width: float) -> tuple[np.ndarray, float]:
-    """One step of order five, and the largest difference from the embedded step of order four."""
-    slopes = [velocity(state)]
-    for stage in _STAGES:
-        moved = state + width * sum(c * k for c, k in zip(stage, slopes, strict=True))
-        slopes.append(velocity(moved))
-    error = width * sum(c * k for c, k in zip(_ERROR, slopes, strict=True))
-    return moved, float(np.abs(error).max())
-
-
-def _record(times, path, rewards, weight_of) -> BanditRun:
-    """Measure every recorded policy; `weight_of` turns probs into what multiplies A in the velocity."""
+def _record(times, path, rewards, update) -> BanditRun:
+    """Measure every recorded policy; `update` is the step whose size 1 is the velocity."""
     entropies, covariances, returns = [], [], []
     for logits in path:
-        ell = log_probs(logits)
-        probs = np.exp(ell)
-        mean = (probs * rewards).sum(axis=-1)
-        velocity = weight_of(probs) * (rewards - mean[:, None])
+        velocity = update(logits, rewards, 1.0)
         entropies.append(entropy(logits))
-        covariances.append(covariance_over_actions(ell, velocity, logits))
-        returns.append(mean)
-    stacked = [np.stack(values, axis=1) for values in (entropies, covariances, returns)]
-    return BanditRun(np.asarray(times), *stacked, final_logits=path[-1])
+        covariances.append(covariance_over_actions(log_probs(logits), velocity, logits))
+        returns.append((probs(logits) * rewards).sum(dim=-1))
+    measured = [to_host(torch.stack(values, dim=1)) for values in (entropies, covariances, returns)]
+    return BanditRun(np.asarray(times), *measured, final_logits=to_host(logits))
 
 
-def _progress(items):
-    """Show progress on anything that runs longer than five seconds."""
-    from tqdm import tqdm
-
-    return tqdm(items, delay=5)
-
-
-def _read_bandits(logits, rewards):
+def _read_bandits(logits, rewards, device):
     logits, rewards = np.asarray(logits, np.float64), np.asarray(rewards, np.float64)
     if logits.ndim != 2 or logits.shape != rewards.shape or logits.shape[-1] < 2 or not len(logits):
         raise ValueError(
@@ -291,7 +288,7 @@ def _read_bandits(logits, rewards):
         raise ValueError(
             "logits and rewards must be finite, got NaN or infinity; leave forbidden actions out of the array"
         )
-    return logits, rewards
+    return to_device(logits, device), to_device(rewards, device)
 
 
 def _read_times(times):

@@ -3,14 +3,19 @@
 import numpy as np
 import torch
 
-from entropy_core import batched, reference
+from entropy_core import batched
 from entropy_core._shapes import Float
+from entropy_core.simulators._host import to_device, to_host
 
 __all__ = ["extreme_curvatures", "return_times"]
 
 
 def extreme_curvatures(
-    seed: int, instances: int, actions: int, iterations: int = 400
+    seed: int,
+    instances: int,
+    actions: int,
+    iterations: int = 400,
+    device: str | torch.device = "cpu",
 ) -> Float[np.ndarray, "2 instances"]:
     """Let gradient ascent choose policy and step so as to bend entropy upwards, and downwards.
 
@@ -21,6 +26,7 @@ def extreme_curvatures(
         instances: number of random starts for each side, at least 1.
         actions: number of actions, at least 2.
         iterations: steps of Adam at rate .1, at least 1.
+        device: where to compute; it must know float64. The starts are drawn on the host.
 
     Returns:
         H'' where the ascent ended, in nats: row 0 maximised, row 1 minimised.
@@ -43,19 +49,20 @@ def extreme_curvatures(
     start = torch.randn(2, 2, instances, actions, dtype=torch.float64, generator=generator)
     start[0] = 2 * start[0]
     start[0, ..., 0] = start[0, ..., 0] + np.log(actions)  # else a likely action is a rare start among many
-    sides = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    leaves = start.requires_grad_()
+    sides = torch.tensor([[1.0], [-1.0]], dtype=torch.float64, device=device)
+    leaves = start.to(device).requires_grad_()
     optimiser = torch.optim.Adam([leaves], lr=0.1)
     for _ in range(iterations):
         leaves.grad = torch.autograd.grad(-(sides * _curvature(leaves)).sum(), leaves)[0]
         optimiser.step()
-    return _curvature(leaves).detach().numpy()
+    return to_host(_curvature(leaves).detach())
 
 
 def return_times(
     logits: Float[np.ndarray, "instances actions"],
     directions: Float[np.ndarray, "instances actions"],
     longest: float = 300.0,
+    device: str | torch.device = "cpu",
 ) -> Float[np.ndarray, " instances"]:
     """Find when entropy along z + t·u first falls below its start.
 
@@ -65,12 +72,13 @@ def return_times(
         logits: z, in nats.
         directions: u, along which entropy rises at first.
         longest: last time looked at, positive; the first is 1e-5 of it.
+        device: where to compute; it must know float64.
 
     Returns:
         t > 0 for each row; infinite where entropy stays above its start up to `longest`.
 
     Raises:
-        ValueError: if `longest` is not positive, or entropy does not rise at first.
+        ValueError: if `longest` is not positive, a row is no policy, or entropy does not rise at first.
 
     Numerics:
         Relative error below 1e-9 where the return is a crossing; a dip below the start and back between two
@@ -78,20 +86,23 @@ def return_times(
 
     Source: claim `return-after-safe-time`, chapter beyond-first-order.
     """
-    if not longest > 0 or not (reference.first_order_entropy_change(logits, directions) > 0).all():
+    z, u = to_device(logits, device), to_device(directions, device)
+    batched.check_logits(z)
+    batched.check_delta_logits(z, u)
+    if not longest > 0 or not (batched.first_order_entropy_change(z, u) > 0).all():
         raise ValueError(
             "return_times needs longest > 0 and −Cov(log π, u) > 0 in every row, so that there is a rise to "
             f"undo; got longest = {longest}. Keep the rows with first_order_entropy_change > 0"
         )
-    times = np.geomspace(1e-5 * longest, longest, 400)
-    below = np.stack([reference.entropy_change(logits, t * directions) < 0 for t in times])
-    found = below.argmax(axis=0)
-    low, high = times[np.maximum(found - 1, 0)], times[found]
+    times = to_device(np.geomspace(1e-5 * longest, longest, 400), device)
+    below = torch.stack([batched.entropy_change(z, t * u) < 0 for t in times])
+    found = below.int().argmax(dim=0)
+    low, high = times[(found - 1).clamp(min=0)], times[found]
     for _ in range(30):
         middle = (low + high) / 2
-        returned = reference.entropy_change(logits, middle[:, None] * directions) < 0
-        low, high = np.where(returned, low, middle), np.where(returned, middle, high)
-    return np.where(below.any(axis=0), high, np.inf)
+        returned = batched.entropy_change(z, middle[:, None] * u) < 0
+        low, high = torch.where(returned, low, middle), torch.where(returned, middle, high)
+    return to_host(torch.where(below.any(dim=0), high, torch.inf))
 
 
 def _curvature(leaves):

@@ -2,15 +2,21 @@
 
 A process here is known exactly, so that a sampled estimate can be held against `reference.tabular`. The
 estimator below knows no value function: it multiplies scores by sampled returns.
+
+Episodes and estimates are computed in float64 on the device that the caller names. Random numbers are drawn
+on the host, so equal seeds give equal episodes on every device.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from entropy_core._shapes import Float, Real
-from entropy_core.reference import expected_return, probs
+from entropy_core.batched import check_logits, probs
+from entropy_core.reference import expected_return
+from entropy_core.simulators._host import to_device, to_host
 
 __all__ = [
     "GradientEstimate",
@@ -133,6 +139,7 @@ def rollouts(
     logits: Real[np.ndarray, "instances states actions"],
     episodes: int,
     steps: int,
+    device: str | torch.device = "cpu",
 ) -> Rollouts:
     """Sample episodes of a softmax policy.
 
@@ -144,12 +151,14 @@ def rollouts(
         logits: z, in nats; −inf forbids an action.
         episodes: number of episodes in each process, at least 2: with one there is no standard error.
         steps: length of an episode, at least 1; what comes later weighs γ^steps.
+        device: where to compute; it must know float64.
 
     Returns:
         States, actions and rewards of every step. Runs longer than five seconds show their progress.
 
     Raises:
-        ValueError: logits do not fit the processes, or there are too few episodes or steps.
+        ValueError: logits do not fit the processes or a row of them is no policy, or there are too few
+            episodes or steps.
 
     Numerics:
         The random numbers are float64; frequencies agree with `reference.state_occupancy` within their
@@ -169,20 +178,27 @@ def rollouts(
         )
     if episodes < 2 or steps < 1:
         raise ValueError(f"rollouts needs episodes ≥ 2 and steps ≥ 1, got {episodes} and {steps}; add some")
-    policy, moves = _cumulative(probs(logits)), _cumulative(mdp.transitions)
-    shape, instance = (len(logits), episodes), np.arange(len(logits))[:, None]
-    start = _cumulative(mdp.start_distribution)[:, None]
-    state = _sample(generator, np.broadcast_to(start, (*shape, start.shape[-1])))
-    visited, taken = (np.empty((*shape, steps), dtype=np.int64) for _ in range(2))
-    for t in tqdm(range(steps), desc="rollouts", delay=5, leave=False):
+    z = to_device(logits, device)
+    check_logits(z)
+    policy = _cumulative(probs(z))
+    moves, start = (_cumulative(to_device(x, device)) for x in (mdp.transitions, mdp.start_distribution))
+    instance = torch.arange(len(logits), device=device)[:, None]
+    state = _sample(generator, start[:, None].expand(-1, episodes, -1))
+    visited, taken = [], []
+    for _ in tqdm(range(steps), desc="rollouts", delay=5, leave=False):
         action = _sample(generator, policy[instance, state])
-        visited[..., t], taken[..., t] = state, action
+        visited.append(state)
+        taken.append(action)
         state = _sample(generator, moves[instance, state, action])
-    return Rollouts(visited, taken, mdp.rewards[instance[..., None], visited, taken])
+    states, actions = (to_host(torch.stack(x, dim=-1)) for x in (visited, taken))
+    return Rollouts(states, actions, mdp.rewards[np.arange(len(logits))[:, None, None], states, actions])
 
 
 def sampled_return_gradient(
-    episodes: Rollouts, logits: Real[np.ndarray, "instances states actions"], discount: float
+    episodes: Rollouts,
+    logits: Real[np.ndarray, "instances states actions"],
+    discount: float,
+    device: str | torch.device = "cpu",
 ) -> GradientEstimate:
     """Estimate the gradient of the return from episodes: scores times discounted returns, nothing else.
 
@@ -192,13 +208,14 @@ def sampled_return_gradient(
         episodes: sampled with the policy of these logits.
         logits: z, in nats.
         discount: γ, in [0, 1).
+        device: where to compute; it must know float64.
 
     Returns:
         The mean over episodes and its standard error. No bias but that of the cut at the last step, which is
         at most γ^steps max|r| (steps + 1/(1 − γ)) / (1 − γ).
 
     Raises:
-        ValueError: the discount is outside [0, 1), or logits do not fit the episodes.
+        ValueError: the discount is outside [0, 1), logits do not fit the episodes, or a row is no policy.
 
     Numerics:
         z-scores against `reference.return_gradient` have unit variance; tests/simulators/test_tabular_mdp.py.
@@ -212,31 +229,32 @@ def sampled_return_gradient(
             f"logits hold {len(logits)} processes and the episodes {len(episodes.states)}; "
             "pass the logits that the episodes were sampled with"
         )
+    z = to_device(logits, device)
+    check_logits(z)
     weighted = episodes.rewards * discount ** np.arange(episodes.rewards.shape[-1])
-    to_go = np.flip(np.flip(weighted, -1).cumsum(axis=-1), -1)
+    to_go = to_device(weighted, device).flip(-1).cumsum(dim=-1).flip(-1)
     taken = _totals(to_go, episodes.states, episodes.actions, logits.shape[-2:])
-    by_episode = taken - taken.sum(axis=-1, keepdims=True) * probs(logits)[:, None]
-    spread = by_episode.std(axis=1, ddof=1) / np.sqrt(by_episode.shape[1])
-    return GradientEstimate(by_episode.mean(axis=1), spread)
+    by_episode = taken - taken.sum(dim=-1, keepdim=True) * probs(z)[:, None]
+    spread = by_episode.std(dim=1) / by_episode.shape[1] ** 0.5
+    return GradientEstimate(to_host(by_episode.mean(dim=1)), to_host(spread))
 
 
 def _totals(
-    weights: Float[np.ndarray, "instances episodes steps"], states, actions, shape
-) -> Float[np.ndarray, "instances episodes states actions"]:
+    weights: Float[torch.Tensor, "instances episodes steps"], states, actions, shape
+) -> Float[torch.Tensor, "instances episodes states actions"]:
     """Sum weights over the steps of an episode, apart for each state and action."""
-    batch, cells = weights.shape[:2], shape[0] * shape[1]
-    episode = np.arange(batch[0] * batch[1]).reshape(*batch, 1)
-    cell = (episode * shape[0] + states) * shape[1] + actions
-    totals = np.bincount(cell.ravel(), weights.ravel(), minlength=batch[0] * batch[1] * cells)
-    return totals.reshape(*batch, *shape)
+    cell = torch.from_numpy(states * shape[1] + actions).to(weights.device)
+    totals = weights.new_zeros(*weights.shape[:2], shape[0] * shape[1])
+    return totals.scatter_add(-1, cell, weights).unflatten(-1, shape)
 
 
 def _cumulative(distributions):
     """Cumulative sums that end at exactly 1, so that nothing of probability 0 is ever drawn."""
-    sums = distributions.cumsum(axis=-1)
+    sums = distributions.cumsum(dim=-1)
     return sums / sums[..., -1:]
 
 
 def _sample(generator, cumulative):
     """Draw one index from each cumulative distribution."""
-    return (generator.random((*cumulative.shape[:-1], 1)) >= cumulative).sum(axis=-1)
+    draws = to_device(generator.random((*cumulative.shape[:-1], 1)), cumulative.device)
+    return (draws >= cumulative).sum(dim=-1)

@@ -25,13 +25,26 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates` and `tabular` carry the names of the numeric layers, and
-functions that return what they have proved (`dynamics.entropy_lemma()`, `tabular.policy_gradient_theorem()`).
-`tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`. `merging`
-has the sums that the batched layer keeps of a row, and proves that they merge.
+The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
+layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
+`tabular.policy_gradient_theorem()`).
+`tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
+`approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
+a row, and proves that they merge.
 """
 
-from entropy_core.symbolic import dynamics, merging, outcomes, rules, softmax, tabular, updates
+from entropy_core.symbolic import (
+    approximation,
+    dynamics,
+    merging,
+    outcomes,
+    rules,
+    softmax,
+    tabular,
+    ties,
+    trajectories,
+    updates,
+)
 from entropy_core.symbolic.certificate import Certificate, Hypothesis, WrongCertificate
 from entropy_core.symbolic.derivation import Derivation, Line, Statement, WrongLine
 from entropy_core.symbolic.dynamics import (
@@ -147,6 +160,7 @@ __all__ = [
     "action_index",
     "advantages",
     "any_path",
+    "approximation",
     "as_expectation",
     "as_sum",
     "canonical",
@@ -207,6 +221,8 @@ __all__ = [
     "tabular",
     "temperature_path",
     "third_order_entropy_change",
+    "ties",
+    "trajectories",
     "updates",
     "varentropy",
 ]

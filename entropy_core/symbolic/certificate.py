@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 import mpmath
-from sympy import Expr, Mul, Sum, Symbol, sympify
+from sympy import Expr, KroneckerDelta, Mul, Sum, Symbol, sympify
 
 from entropy_core.symbolic.derivation import Statement
 from entropy_core.symbolic.evaluation import MpmathArithmetic
@@ -36,14 +36,23 @@ class Hypothesis:
     Args:
         name: LaTeX symbol of the residual; tables print themselves and need none.
         residual: expression in sums; bound indices must be Dummies.
-        index: the index it holds for, or None for a single equation.
-        size: symbol for the number of values of the index.
+        index: the index it holds for, a tuple of such indices, or None for a single equation.
+        size: symbol for the number of values of the index; a tuple if `index` is one.
     """
 
     name: str
     residual: Expr
-    index: Symbol | None = None
-    size: Symbol | None = None
+    index: Symbol | tuple | None = None
+    size: Symbol | tuple | None = None
+
+    @property
+    def limits(self):
+        """The range of each index, as `Sum` takes it."""
+        if self.index is None:
+            return ()
+        several = isinstance(self.index, tuple)
+        pairs = zip(self.index, self.size, strict=True) if several else [(self.index, self.size)]
+        return tuple((index, 1, size) for index, size in pairs)
 
 
 @dataclass(frozen=True)
@@ -121,12 +130,12 @@ def _signed(term):
 
 def _summed(multiplier, hypothesis):
     product = unfold(Mul(multiplier, hypothesis.residual))
-    return product if hypothesis.index is None else Sum(product, (hypothesis.index, 1, hypothesis.size))
+    return Sum(product, *hypothesis.limits) if hypothesis.limits else product
 
 
 def _term_latex(multiplier, hypothesis):
     if hypothesis.residual.has(Entry):
-        return _tables_latex(multiplier * hypothesis.residual, hypothesis.index)
+        return _tables_latex(multiplier * hypothesis.residual, hypothesis.limits)
     sign, size = multiplier.as_coeff_Mul()
     front = "-" if sign == -1 else "" if sign == 1 else latex(sign)
     factor = rf"\left({latex(size)}\right)" if size.is_Add else latex(size)
@@ -136,10 +145,11 @@ def _term_latex(multiplier, hypothesis):
     return rf"{front}\sum_{{{index}}} {factor} \, {hypothesis.name}_{{{index}}}"
 
 
-def _tables_latex(product, index):
-    sign, size = product.as_coeff_Mul()
-    total = "" if index is None else rf"\sum_{{{latex(index)}}} "
-    return f"{'-' if sign == -1 else ''}{total}{latex(size)}"
+def _tables_latex(product, limits):
+    number, size = product.as_coeff_Mul()
+    front = {1: "", -1: "-"}.get(number, rf"{latex(number)} \, ")
+    total = rf"\sum_{{{', '.join(latex(index) for index, *_ in limits)}}} " if limits else ""
+    return f"{front}{total}{latex(size)}"
 
 
 def _sizes(expression, base):
@@ -149,19 +159,17 @@ def _sizes(expression, base):
 
 
 def _free_indices(expression):
-    bound = {limits[0] for total in expression.atoms(Sum) for limits in total.limits}
+    """Places for the free indices: different ones, and where a delta might tell, equal ones too."""
     sizes = {limits[2] for total in expression.atoms(Sum) for limits in total.limits}
-    return {
-        s: 1 + k % 2
-        for k, s in enumerate(sorted(expression.free_symbols - bound - sizes, key=str))
-        if s.is_integer
-    }
+    free = [s for s in sorted(expression.free_symbols - sizes, key=str) if s.is_integer]
+    apart, together = {s: 1 + k % 2 for k, s in enumerate(free)}, dict.fromkeys(free, 1)
+    return [apart, together] if expression.has(KroneckerDelta) else [apart]
 
 
 def _vanishes_exactly(expression, base):
     numbers = ExactArithmetic(f"certificate {base}")
     walk = Unrolled(numbers, _sizes(expression, base), numbers.draw)
-    return numbers.vanishes(walk(expression, _free_indices(expression)))
+    return all(numbers.vanishes(walk(expression, indices)) for indices in _free_indices(expression))
 
 
 def _vanishes_numerically(expression, base):
@@ -170,4 +178,5 @@ def _vanishes_numerically(expression, base):
         walk = Unrolled(
             MpmathArithmetic, _sizes(expression, base), lambda: mpmath.mpf(random.randint(1, 999)) / 500
         )
-        return abs(walk(expression, _free_indices(expression))) < mpmath.mpf(10) ** (-DIGITS)
+        values = [walk(expression, indices) for indices in _free_indices(expression)]
+        return all(abs(value) < mpmath.mpf(10) ** (-DIGITS) for value in values)

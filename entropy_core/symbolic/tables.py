@@ -1,9 +1,10 @@
 r"""Tables: quantities indexed by states and actions, for symbolic numbers of both.
 
-A `Table` is called with its indices, as in `rewards(s, a)`; `OverStates` and `OverActions` sum it. It is a
-primitive, or it has a definition in other tables. `unfold` replaces definitions until only indexed symbols
-and sums over 1..m (states) and 1..n (actions) are left, which `sums` and `unrolled` understand. The
-parameter t moves the tables that depend on the policy; `Dt` and `ByLogit` are derivatives along that motion.
+A `Table` is called with its indices, as in `rewards(s, a)`; `OverStates`, `OverActions` and `OverParameters`
+sum it. It is a primitive, or it has a definition in other tables. `unfold` replaces definitions until only
+indexed symbols and sums over 1..m (states), 1..n (actions) and 1..q (parameters) are left, which `sums` and
+`unrolled` understand. The parameter t moves the tables that depend on the policy; `Dt` and `ByLogit` are
+derivatives along that motion.
 """
 
 from sympy import (
@@ -25,9 +26,11 @@ __all__ = [
     "ByLogit",
     "Entry",
     "OverActions",
+    "OverParameters",
     "OverStates",
     "Table",
     "actions",
+    "parameters",
     "path_parameter",
     "state_index",
     "states",
@@ -36,6 +39,7 @@ __all__ = [
 
 states = Symbol("m", integer=True, positive=True)
 actions = Symbol("n", integer=True, positive=True)
+parameters = Symbol("q", integer=True, positive=True)
 path_parameter = Symbol("t", real=True)
 _direction = IndexedBase("delta_logits", real=True)
 
@@ -88,6 +92,12 @@ class OverActions(Total):
     size = actions
 
 
+class OverParameters(Total):
+    """Sum over the parameters of the policy. Formula: Σ_k f(k), k = 1..q."""
+
+    size = parameters
+
+
 class ByLogit(Dt):
     """Unevaluated partial derivative in the logit of one action in one state."""
 
@@ -120,7 +130,7 @@ def unfold(expression):
     e = sympify(expression)
     if isinstance(e, Entry):
         return _unfold_entry(*e.args)
-    if isinstance(e, (OverStates, OverActions)):
+    if isinstance(e, (OverStates, OverActions, OverParameters)):
         bound = Dummy(e.index.name, integer=True, positive=True)
         return Sum(unfold(e.args[0].xreplace({e.index: bound})), (bound, 1, e.size))
     if isinstance(e, Quantity):

@@ -21,7 +21,7 @@ class Unrolled:
 
     def __init__(self, arithmetic, sizes, draw):
         self.arithmetic, self.sizes, self.draw = arithmetic, sizes, draw
-        self.inputs = {}
+        self.inputs, self.totals, self.free = {}, {}, {}
 
     def __call__(self, e, indices=None):
         """Return the value of an expression; `indices` gives {index: action} for its free indices."""
@@ -29,7 +29,7 @@ class Unrolled:
         if isinstance(e, (Integer, Rational)):
             return self.arithmetic.rational(e)
         if isinstance(e, Sum):
-            return self._loop(e.function, list(e.limits), indices)
+            return self._total(e, indices)
         if isinstance(e, KroneckerDelta):
             first, second = (self._position(index, indices) for index in e.args)
             return self.arithmetic.rational(Integer(first == second))
@@ -38,6 +38,14 @@ class Unrolled:
         if isinstance(e, (Symbol, Indexed, AppliedUndef, Derivative)):
             return self._input(e, indices)
         return self._operation(e, [self(arg, indices) for arg in e.args])
+
+    def _total(self, e, indices):
+        """Loop once for each position of the indices that the sum leaves free."""
+        free = self.free.setdefault(e, sorted(e.free_symbols, key=str))
+        key = e, tuple(indices.get(index) for index in free)
+        if key not in self.totals:
+            self.totals[key] = self._loop(e.function, list(e.limits), indices)
+        return self.totals[key]
 
     def _loop(self, body, limits, indices):
         if not limits:
@@ -52,7 +60,10 @@ class Unrolled:
         return int(indices.get(index, index))
 
     def _input(self, e, indices):
-        key = str(e.xreplace({index: Integer(action) for index, action in indices.items()}))
+        if isinstance(e, Indexed):
+            key = str(e.base), *(self._position(index, indices) for index in e.indices)
+        else:
+            key = str(e.xreplace({index: Integer(action) for index, action in indices.items()}))
         if key not in self.inputs:
             self.inputs[key] = self.draw()
         return self.inputs[key]

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from tqdm import tqdm
 
 from entropy_core.reference import entropy, entropy_change
 from entropy_core.simulators import (
     aligned_bandits,
+    bandit,
     natural_gradient_flow,
     policy_gradient_flow,
     sampled_policy_gradient,
@@ -23,6 +26,31 @@ def test_two_arms_obey_the_conservation_law_of_the_policy_gradient():
     run = policy_gradient_flow(start, gaps[:, None] * [1.0, 0.0], np.array([0.0, 10.0, 1000.0]))
     law = lambda z: z[:, 0] - z[:, 1] + np.sinh(z[:, 0] - z[:, 1])  # noqa: E731
     assert law(run.final_logits) == pytest.approx(law(start) + 1000 * gaps, rel=1e-6)
+
+
+def test_the_law_holds_to_a_hundred_million_at_every_record():
+    times = np.append(0, np.geomspace(0.1, 1e8, 40))
+    run = policy_gradient_flow(np.array([[-12.0, 0.0]]), np.array([[1.0, 0.0]]), times)
+    gap = np.array([brentq(lambda z, t=t: z + 12 + np.sinh(z) + np.sinh(12) - t, -12, 20) for t in times])
+    assert run.entropies[0] == pytest.approx(entropy(gap[:, None] * [1.0, 0.0]), abs=1e-6)
+    assert run.final_logits[0] @ [1, -1] == pytest.approx(gap[-1], abs=1e-6)
+
+
+def test_quiet_instances_do_not_dilute_the_error_of_a_moving_one():
+    start, rewards = np.zeros((5000, 2)), np.zeros((5000, 2))
+    rewards[0, 0] = 1.0
+    run = policy_gradient_flow(start, rewards, np.array([0.0, 3.0, 30.0]), tolerance=1e-6)
+    gap = run.final_logits[0] @ [1, -1]
+    assert gap + np.sinh(gap) == pytest.approx(30.0, rel=1e-5)
+    assert not run.final_logits[1:].any()
+
+
+def test_progress_counts_the_records(monkeypatch):
+    bars = []
+    drawn = lambda **options: bars.append(tqdm(disable=False, **options)) or bars[-1]  # noqa: E731
+    monkeypatch.setattr(bandit, "tqdm", drawn)
+    policy_gradient_flow(LOGITS, REWARDS, TIMES)
+    assert [(bar.n, bar.total, bar.delay) for bar in bars] == [(4, 4, 5)]
 
 
 def test_logits_keep_their_sum_under_the_policy_gradient():
@@ -126,3 +154,7 @@ def test_flows_say_what_they_need():
         policy_gradient_flow(LOGITS, REWARDS, TIMES[::-1])
     with pytest.raises(ValueError, match="tolerance must be positive"):
         policy_gradient_flow(LOGITS, REWARDS, TIMES, tolerance=0.0)
+
+
+def test_kernels_of_the_book_draw_no_bars():
+    assert tqdm(range(2)).disable, "a bar on a page would come and go with the speed of the build"

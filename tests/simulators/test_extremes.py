@@ -36,3 +36,5 @@ def test_requests_without_an_answer_are_refused():
         extreme_curvatures(0, instances=4, actions=1)
     with pytest.raises(ValueError, match="a rise to undo"):
         return_times(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
+    with pytest.raises(ValueError, match="must be finite"):
+        return_times(np.array([[1.0, 0.0]]), np.array([[np.inf, 0.0]]))

@@ -95,6 +95,8 @@ def test_bad_input_is_refused_with_a_lesson():
         "Use np.broadcast_to": lambda: rollouts(rng, mdp, np.zeros((3, 2)), 2, 2),
         "episodes ≥ 2 and steps ≥ 1": lambda: rollouts(rng, mdp, np.zeros((2, 3, 2)), 1, 2),
         "use that of the process": lambda: sampled_return_gradient(episodes, np.zeros((2, 3, 2)), 1.0),
+        "a number; got NaN": lambda: rollouts(rng, mdp, np.full((2, 3, 2), np.nan), 2, 2),
+        "allowed action": lambda: sampled_return_gradient(episodes, np.full((2, 3, 2), -np.inf), 0.9),
         "sampled with": lambda: sampled_return_gradient(episodes, np.zeros((3, 3, 2)), 0.9),
     }
     for message, call in refused.items():
