@@ -124,9 +124,9 @@ def gaps(z, peak, scale):
 
 
 def _weight_terms(a, e):
-    """Return the number of modes and the sum of e^a over the others; sign a is 0 at a mode, −1 elsewhere."""
-    sign = torch.sign(a)
-    return a.shape[-1] + sign.sum(dim=-1), -dot(sign, e)
+    """Return the number of modes and the sum of e^a over the others; −sign a is 0 at a mode, 1 elsewhere."""
+    other = -torch.sign(a)
+    return (1 - other).sum(dim=-1), dot(other, e)
 
 
 def _exponential_series(v):
