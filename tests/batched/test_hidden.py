@@ -175,7 +175,7 @@ def test_the_logits_are_never_held(record_property):
     run = subprocess.run([sys.executable, "-c", GROWTH], cwd=ROOT, capture_output=True, text=True, check=True)
     mebibytes = float(run.stdout)
     record_property("MiB more at 320 MiB of logits than at 11", f"{mebibytes:.0f}")
-    assert mebibytes <= 16
+    assert mebibytes <= 32
 
 
 @pytest.mark.usefixtures("without_shape_checks")
