@@ -387,6 +387,7 @@ def predictions_against_measurement(
             axes.set_title(title)
             axes.set_xlabel("predicted  (nats)")
             axes.ticklabel_format(style="sci", scilimits=(-2, 3), axis="both")
+            axes.locator_params(axis="x", nbins=4)
             correlation = np.corrcoef(predicted, measured)[0, 1]
             said.append(f"{title}: correlation {correlation:.2f}, wrong sign for {wrong.sum()}")
         panels[0].set_ylabel("measured  (nats)")
@@ -734,7 +735,7 @@ def grouped_dots(
             _beside(axes, line[0], -0.3, line[1], PREDICTION, (4, 0))
         axes.set_yticks(list(ticks), list(ticks.values()))
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(level - 0.7, 0.3)
+        axes.set_ylim(level - 0.7, -0.6 if line is None else 0.4)
         axes.set_xlabel(f"{quantity}  ({unit})")
         axes.set_ylabel("method")
     compared = "" if line is None else f", with a line at {line[0]:.2g}, {line[1]}"
