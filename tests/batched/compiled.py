@@ -9,7 +9,7 @@ import shutil
 import torch
 
 from entropy_core import batched
-from entropy_core.batched import _one_read
+from entropy_core.batched import _one_read, _sums
 from tests.batched.calls import CALLS, rows
 
 TRACED = (  # between them they use every primitive
@@ -56,6 +56,24 @@ def machine_code():
     return {"entropy, machine code": difference(batched.entropy, [z])}
 
 
+def loops():
+    """Return the verdict on the block sums: one loop over the blocks each, so that memory is read once."""
+    from torch._inductor.utils import run_and_get_code
+
+    found = {}
+    blocks, unit = torch.randn(64, 4, 2000), torch.tensor(1.0)
+    for reduce, inputs in ((_sums.policy_terms, (blocks, unit)), (_sums.step_terms, (blocks, blocks))):
+        for dtype in (torch.float32, torch.bfloat16):
+            torch._dynamo.reset()
+            _one_read._compiled.cache_clear()
+            given = [x if x is unit else x.to(dtype) for x in inputs]
+            _, (code,) = run_and_get_code(_one_read._compiled(reduce), *given)
+            count = code.count("for(int64_t x0=")
+            if count != 1:
+                found[f"{reduce.__name__} {dtype}"] = count
+    return {"block sums, machine code": None if not found else f"loops over memory: {found}"}
+
+
 def read_once():
     """Return the verdict on large rows, read and differentiated by machine code and piece by piece."""
     z = 3 * torch.randn(70, 65_537, generator=torch.Generator().manual_seed(0))
@@ -81,4 +99,4 @@ def read_once():
 
 
 if __name__ == "__main__":
-    print(json.dumps(traced() | (machine_code() | read_once() if HAS_COMPILER else {})))
+    print(json.dumps(traced() | (machine_code() | loops() | read_once() if HAS_COMPILER else {})))

@@ -52,6 +52,6 @@ def test_is_one_graph_forward_and_backward(verdicts, name):
 
 
 @pytest.mark.skipif(not HAS_COMPILER, reason="torch.compile needs a C++ compiler; g++ is not here")
-@pytest.mark.parametrize("what", ["entropy", "large rows"])
+@pytest.mark.parametrize("what", ["entropy", "block sums", "large rows"])
 def test_compiles_to_machine_code(verdicts, what):
     assert verdicts[f"{what}, machine code"] is None
