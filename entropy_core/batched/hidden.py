@@ -63,9 +63,10 @@ def moments_from_hidden(
         A product in float32 has an error that grows with the logits: the values are within
         1e-6 (1 + max |z| / temperature), varentropy within ten times that, of those of the inputs as they
         are (float64: 1e-13). Gradients before rounding to their type ≤ 3e-5 of a row's largest for hidden,
-        of the matrix's largest for weight (float64: 1e-12). Two tiles of 8 MiB (float64: 16), 40 bytes a row
-        and 4096 actions forward, and the gradients, hidden's in float32, backward.
-        tests/batched/test_hidden.py.
+        of the matrix's largest for weight (float64: 1e-12). Memory forward: a tile of 8 MiB (float64: 16),
+        40 bytes a row and 4096 actions, and 4096 rows of weight in float32 where they are of a shorter type;
+        backward: two tiles, the gradients, hidden's in float32, and 4096 rows of weight and of its gradient
+        in float32. tests/batched/test_hidden.py.
 
     Source: claim `moments-merge`, chapter entropy-at-vocabulary-scale.
 
