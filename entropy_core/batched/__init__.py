@@ -15,10 +15,10 @@ What is not looked at. Types, devices and shapes are checked. NaN, +inf, a row w
 an infinite step cannot be seen without making the host wait for the device: such a row gives NaN in its own
 results. `check_logits` and `check_delta_logits` look, and raise.
 
-Large logits. From 2²² of them on, `policy_moments`, `step_moments`, `entropy`, the predicted and exact changes
-of entropy and `kl_divergence` read their inputs once, in blocks whose sums merge, and keep a few numbers a row
-for the gradient; the first such call of a type compiles for some seconds. `sharded` does the same for actions
-spread over processes and `hidden` for logits that are never held; both are imported by name.
+Large logits. From 2²² of them on, `policy_moments`, `step_moments`, `entropy`, the predicted and the exact
+changes of entropy and `kl_divergence` read their inputs once, in blocks whose sums merge, and keep a few
+numbers a row for the gradient; the first such call of a type compiles for some seconds. `sharded` does the
+same for actions spread over processes and `hidden` for logits that are never held; both are imported by name.
 """
 
 from entropy_core.batched._tables import check_transitions
