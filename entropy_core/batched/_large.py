@@ -135,7 +135,9 @@ class Policy(Function):
             return torch.autograd.grad(values, logits, gradients, create_graph=True)[0], *[None] * 4
         sums = _sums.PolicySums(*sums)
         coefficients, own = policy_pullback(gradients, sums, at_token, counted, ctx.scale)
-        out = torch.empty_like(logits) if ctx.buffer is None else ctx.buffer
+        out = ctx.buffer
+        if out is None:
+            out = torch.empty_like(logits, memory_format=torch.contiguous_format)
         _one_read.write_pullback(logits, ctx.scale, sums.peak, coefficients, counted, out)
         return out.scatter_(-1, tokens.unsqueeze(-1), own.unsqueeze(-1).to(out.dtype)), *[None] * 4
 
