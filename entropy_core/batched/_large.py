@@ -107,6 +107,11 @@ def policy_values_of(sums, at_token, counted, dtype):
     return tuple(torch.where(counted, x, 0.0).to(dtype) for x in values)
 
 
+def room_for_gradient(logits, buffer):
+    """Return the buffer, or fresh contiguous memory: rows are written one after another."""
+    return torch.empty_like(logits, memory_format=torch.contiguous_format) if buffer is None else buffer
+
+
 class Policy(Function):
     """log Z, H, Var(log π) and log π of one token a row, of scale · z; then what the gradient needs."""
 
@@ -135,7 +140,7 @@ class Policy(Function):
             return torch.autograd.grad(values, logits, gradients, create_graph=True)[0], *[None] * 4
         sums = _sums.PolicySums(*sums)
         coefficients, own = policy_pullback(gradients, sums, at_token, counted, ctx.scale)
-        out = torch.empty_like(logits) if ctx.buffer is None else ctx.buffer
+        out = room_for_gradient(logits, ctx.buffer)
         _one_read.write_pullback(logits, ctx.scale, sums.peak, coefficients, counted, out)
         return out.scatter_(-1, tokens.unsqueeze(-1), own.unsqueeze(-1).to(out.dtype)), *[None] * 4
 

@@ -168,7 +168,7 @@ class _Merged(Function):
         logits, tokens, counted, at_token, *sums = ctx.saved_tensors
         sums = _sums.PolicySums(*sums)
         coefficients, own = _large.policy_pullback(gradients, sums, at_token, counted, ctx.scale)
-        out = torch.empty_like(logits) if ctx.buffer is None else ctx.buffer
+        out = _large.room_for_gradient(logits, ctx.buffer)
         _one_read.write_pullback(logits, ctx.scale, sums.peak, coefficients, counted, out)
         return _large.write_at_tokens(out, tokens, ctx.first, own), *[None] * 10
 

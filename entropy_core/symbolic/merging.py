@@ -10,7 +10,7 @@ the other: this is what "merging is associative" means below, and why it does no
 takes. The fields carry the names of the batched layer's states.
 
 The layer knows no law of the logarithm. Where log Z − m or log(Z'/Z) − c stands below, the numeric layers
-have log S_00 and log(1 + γ): that these are equal, by log(e^−m Z) = log Z − m, is the step by hand.
+have log S_00 and log(1 + g): that these are equal, by log(e^−m Z) = log Z − m, is the step by hand.
 """
 
 from typing import NamedTuple
@@ -221,7 +221,7 @@ def _laws(left, right):
 _S = MERGED_SUMS
 mean_gap = Quantity("mean_gap", r"\bar{x}", _S.gap / _S.total, order=35)
 mean_shift = Quantity("mean_shift", r"\bar{v}", _S.shift / _S.total, order=36)
-relative_growth = Quantity("relative_growth", r"\gamma", (_S.shift + _S.growth) / _S.total, order=34)
+relative_growth = Quantity("relative_growth", "g", (_S.shift + _S.growth) / _S.total, order=34)
 log_growth = Quantity("log_growth", r"\log(Z'/Z)", log(E(exp(delta_logits))), order=20)
 _variance = _S.shift_shift / _S.total - mean_shift**2
 _weights = r"$\pi = e^{x} / S_{00}$"
@@ -291,7 +291,7 @@ def second_order_from_sums():
 
 
 def growth_from_sums():
-    """What the normaliser grows by. Formula: 1 + γ = e^−c E e^Δz with γ = (S_01 + G)/S_00 = E[e^v − 1]."""
+    """What the normaliser grows by. Formula: 1 + g = e^−c E e^Δz with g = (S_01 + G)/S_00 = E[e^v − 1]."""
     return (
         Derivation(1 + relative_growth)
         .to(1 + E(exp(shift) - 1), _weights)
@@ -302,7 +302,7 @@ def growth_from_sums():
 def exact_change_from_sums():
     """Exact entropy change without a difference of entropies.
 
-    Formula: ΔH = log(1 + γ) − (S_01 + G_x + G_v − γ S_10)/((1 + γ) S_00), log(1 + γ) = log(Z'/Z) − c.
+    Formula: ΔH = log(1 + g) − (S_01 + G_x + G_v − g S_10)/((1 + g) S_00), log(1 + g) = log(Z'/Z) − c.
 
     Returns:
         the proved derivation.
@@ -317,7 +317,7 @@ def exact_change_from_sums():
 
 
 def divergence_from_sums():
-    """Divergence from the policy before to the policy after. Formula: KL(π‖π') = log(1 + γ) − S_01/S_00."""
+    """Divergence from the policy before to the policy after. Formula: KL(π‖π') = log(1 + g) − S_01/S_00."""
     return (
         Derivation(Total(probs * (log_probs - new_log_probs)))
         .to(log_growth - origin - E(shift), r"$\log\pi' = \log\pi + \Delta z - \log(Z'/Z)$")

@@ -259,6 +259,16 @@ def test_strides_do_not_matter():
 
 
 @pytest.mark.usefixtures("read_once")
+def test_the_gradient_of_permuted_rows_is_the_permuted_gradient():
+    z = policies(2, 2100).reshape(2, 7, 2100)
+    permuted = z.transpose(0, 1).requires_grad_()
+    assert not permuted.is_contiguous()
+    (found,) = torch.autograd.grad(batched.entropy(permuted).sum(), permuted)
+    (expected,) = torch.autograd.grad(batched.entropy(z.requires_grad_()).sum(), z)
+    assert torch.equal(found.transpose(0, 1), expected)
+
+
+@pytest.mark.usefixtures("read_once")
 @pytest.mark.claim("moments-merge")
 @pytest.mark.parametrize("cuts", [1, 2, 5, 40])
 def test_states_merge_in_any_order_and_grouping(record_property, cuts):
