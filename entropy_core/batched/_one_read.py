@@ -5,7 +5,8 @@ A row is cut into blocks of one to two thousand actions. Each block is reduced t
 cache. Where there is no compiler the same function runs as it stands, on pieces small enough for the cache.
 What is kept grows with the number of blocks, not with the number of actions.
 
-Compiling takes seconds at the first large call of a type; torch keeps the machine code on disk.
+Compiling takes seconds at the first large call of a type, tens of seconds where nothing was ever compiled;
+torch keeps the machine code on disk.
 """
 
 import functools

@@ -58,7 +58,7 @@ def read_temperature(temperature):
     """Return 1/temperature for a positive finite number."""
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         raise TypeError(f"temperature must be a number; got {type(temperature).__name__}.")
-    if not (temperature > 0 and math.isfinite(temperature)):
+    if not (temperature > 1 / torch.finfo(torch.float32).max and math.isfinite(temperature)):
         raise ValueError(
             f"temperature must be positive and finite; got {temperature}. For arg max use logits.max."
         )

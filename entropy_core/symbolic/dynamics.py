@@ -44,7 +44,7 @@ __all__ = [
     "entropy_lemma",
     "exact_entropy_change",
     "first_order_entropy_change",
-    "kl_divergence",
+    "reverse_kl_divergence",
     "lemma_second_order",
     "new_entropy",
     "probs_ratio",
@@ -54,8 +54,8 @@ __all__ = [
 ]
 
 new_entropy = Quantity("new_entropy", "H'", -Total(new_probs * new_log_probs), order=31)
-kl_divergence = Quantity(
-    "kl_divergence",
+reverse_kl_divergence = Quantity(
+    "reverse_kl_divergence",
     r"\operatorname{KL}(\pi' \| \pi)",
     Total(new_probs * (new_log_probs - log_probs)),
     order=98,
@@ -172,8 +172,8 @@ def exact_entropy_change():
         .to(
             -moved - Total(new_probs * (new_log_probs - log_probs)), r"add and subtract $\sum_a \pi' \log\pi$"
         )
-        .to(-moved - kl_divergence, "definition of the divergence")
-        .to(-Cov(probs_ratio, log_probs) - kl_divergence, r"$w = \pi'/\pi$ has mean 1")
+        .to(-moved - reverse_kl_divergence, "definition of the divergence")
+        .to(-Cov(probs_ratio, log_probs) - reverse_kl_divergence, r"$w = \pi'/\pi$ has mean 1")
     )
 
 
