@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from benchmarks import accuracy, inputs, measuring, methods, report, scaling, tasks
 
@@ -48,7 +49,8 @@ def measure(arguments):
             found["rows"] += times(shape, dtype, device, 3 if quick else arguments.repetitions)
     if quick:
         return found
-    for row in found["rows"]:
+    alone = [row for row in found["rows"] if row["shape"] == list(inputs.SHAPES[0])]
+    for row in tqdm(alone, desc="memory of each method in its own process", delay=5, leave=False):
         shape, dtype = row["shape"], row["dtype"]
         row["extra_mebibytes"] = measuring.extra_memory(row["task"], row["method"], shape, dtype, device)
     found["errors"] = accuracy.errors(device)

@@ -30,7 +30,8 @@ def markdown(found):
     parts += ["## Bars", _table(bars(rows, found))]
     for task, group in rows.groupby("task", sort=False):
         parts += [f"## {task}: time over the floor", _table(_wide(group, "ratio_to_floor", "{:.1f}"))]
-        if group["extra_mebibytes"].notna().any():
+        group = group.dropna(subset=["extra_mebibytes"])
+        if len(group):
             parts += [f"## {task}: peak extra memory, MiB", _table(_wide(group, "extra_mebibytes", "{:.0f}"))]
     if "errors" in found:
         parts += ["## Errors against float64", _table(_errors(pd.DataFrame(found["errors"])))]

@@ -18,8 +18,8 @@ BLOCK_ROWS = 16_384
 def growth(device, repetitions):
     """Return the slopes of log time in log size, along rows and along actions, with the points."""
     along = {
-        "rows": [(rows, 32_000) for rows in (128, 256, 512, 1024, 2048)],
-        "actions": [(256, actions) for actions in (16_000, 32_000, 64_000, 128_000, 256_000)],
+        "rows": [(rows, 32_000) for rows in (256, 512, 1024, 2048, 4096)],
+        "actions": [(512, actions) for actions in (16_000, 32_000, 64_000, 128_000, 256_000)],
     }
     found = {}
     for axis, shapes in along.items():
@@ -37,20 +37,20 @@ def stream(device, rows):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "logits.bin"
         _write(path, rows)
-        logits = torch.from_file(str(path), size=rows * STREAM_ACTIONS, dtype=torch.bfloat16)
-        logits = logits.view(rows, STREAM_ACTIONS)
         start = time.perf_counter()
-        peak = measuring.peak_beside(lambda: _mean_entropy(logits, device), device)
+        peak = measuring.peak_beside(lambda: _mean_entropy(path, rows, device), device)
         return {"rows": rows, "extra_mebibytes": peak, "seconds": time.perf_counter() - start}
 
 
-def _mean_entropy(logits, device):
-    """Sum the entropy block by block; pages of the file that were read are given back."""
+def _mean_entropy(path, rows, device):
+    """Add the entropy block by block; each block is mapped into memory for its own time only."""
     total = torch.zeros((), dtype=torch.float64, device=device)
-    for block in tqdm(logits.split(BLOCK_ROWS), desc="entropy of a stream", delay=5, leave=False):
-        own = torch.empty_like(block, device=device).copy_(block)
-        total += batched.entropy(own).double().sum()
-    return total / len(logits)
+    for start in tqdm(range(0, rows, BLOCK_ROWS), desc="entropy of a stream", delay=5, leave=False):
+        shape = min(BLOCK_ROWS, rows - start), STREAM_ACTIONS
+        mapped = np.memmap(path, np.int16, "c", offset=2 * start * STREAM_ACTIONS, shape=shape)
+        block = torch.from_numpy(mapped).view(torch.bfloat16).to(device)
+        total += batched.entropy(block).double().sum()
+    return total / rows
 
 
 def _write(path, rows):

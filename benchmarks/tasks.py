@@ -28,7 +28,7 @@ def step_runs(shape, dtype, device):
 def backward_runs(shape, dtype, device):
     """Return the runs of the forward and backward task, the tensor that they read, and one like it."""
     z, tokens = inputs.logits_of(shape, dtype, device), inputs.tokens_of(shape, device)
-    buffer = torch.empty_like(z)
+    buffer = torch.empty_like(z).fill_(0)  # touched, as a buffer that was used before
     runs = {name: _gradient_run(method, z, tokens) for name, method in methods.of_policy().items()}
     runs[FRESH] = runs.pop(methods.OURS)
     runs[REUSED] = _gradient_run(

@@ -142,7 +142,7 @@ class Policy(Function):
         coefficients, own = policy_pullback(gradients, sums, at_token, counted, ctx.scale)
         out = room_for_gradient(logits, ctx.buffer)
         _one_read.write_pullback(logits, ctx.scale, sums.peak, coefficients, counted, out)
-        return out.scatter_(-1, tokens.unsqueeze(-1), own.unsqueeze(-1).to(out.dtype)), *[None] * 4
+        return write_at_tokens(out, tokens, 0, own), *[None] * 4
 
 
 def policy_pullback(gradients, sums, at_token, counted, scale):
@@ -175,9 +175,11 @@ def at_tokens(logits, tokens, first):
 def write_at_tokens(out, tokens, first, own):
     """Write one number a row at its token where the actions from `first` hold it; return `out`."""
     index, is_here = _place(tokens, first, out.shape[-1])
-    return out.scatter_(
-        -1, index, torch.where(is_here, own.unsqueeze(-1).to(out.dtype), out.gather(-1, index))
-    )
+    written = torch.where(is_here, own.unsqueeze(-1).to(out.dtype), out.gather(-1, index))
+    rows, index, written = out.view(-1, out.shape[-1]), index.flatten(), written.flatten()
+    # not scatter_, which makes a float32 copy of all of a bfloat16 tensor
+    rows.index_put_((torch.arange(len(rows), device=out.device), index), written)
+    return out
 
 
 def _place(tokens, first, actions):

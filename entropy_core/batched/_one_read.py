@@ -123,8 +123,13 @@ def _reduced(reduce, whole, extra):
     if _compiler.works:
         return _run(reduce, (*whole, *extra))
     rows, blocks, length = whole[0].shape
-    parts = [reduce(*(t[span] for t in whole), *extra) for span in _spans(rows, blocks * length, CACHED)]
-    return [torch.cat(same, dim=0) for same in zip(*parts, strict=True)]
+    terms = None
+    for span in _spans(rows, blocks * length, CACHED):
+        part = reduce(*(t[span] for t in whole), *extra)
+        terms = terms or [t.new_empty(rows, blocks) for t in part]
+        for written, t in zip(terms, part, strict=True):
+            written[span] = t
+    return terms
 
 
 def _in_shape(states, batch):

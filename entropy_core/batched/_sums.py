@@ -85,7 +85,7 @@ def step_terms(z, u):
     ae, ve = a * e, v * e
     excess = v * v * _exponential_series(v)
     growth = (v + excess) * e
-    after = torch.where(z == -torch.inf, -torch.inf, z - peak + v)
+    after = z - _finite(peak) + v
     new_peak = after.amax(dim=-1, keepdim=True)
     b = gaps(after, new_peak, 1.0)
     f = torch.exp(b)
@@ -120,12 +120,21 @@ def dot(x, y):
 def gaps(z, peak, scale):
     """Return scale · (z − peak), ended where e^a is 0; peak −inf means a block of forbidden actions."""
     lowest = -800.0 if z.dtype == torch.float64 else -200.0
-    return (z - torch.where(peak == -torch.inf, 0.0, peak)).mul_(scale).clamp_(min=lowest)
+    return (z - _finite(peak)).mul_(scale).clamp_(min=lowest)
+
+
+def _finite(peak):
+    """Return the peak, 0 for a block of forbidden actions."""
+    return torch.where(peak == -torch.inf, 0.0, peak)
 
 
 def _weight_terms(a, e):
-    """Return the number of modes and the sum of e^a over the others; −sign a is 0 at a mode, 1 elsewhere."""
-    other = -torch.sign(a)
+    """Return the number of modes and the sum of e^a over the others.
+
+    A number that is 0 at a mode and 1 elsewhere, without a comparison, which is slow. Where a gap is so small
+    that it lies between them, the weight is 1 to rounding, and the two parts still add up to it.
+    """
+    other = (a * -1e38).clamp(max=1.0)
     return (1 - other).sum(dim=-1), dot(other, e)
 
 
