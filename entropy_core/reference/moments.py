@@ -86,7 +86,7 @@ def policy_moments(
 
     Numerics:
         As of `entropy`, `varentropy` and `log_probs`; the log-normaliser to 1e-12 of max |z| + log n.
-        tests/agreement/test_batched_reference.py.
+        tests/batched/test_large.py.
 
     Source: claim `moments-merge`, chapter entropy-at-vocabulary-scale.
 
@@ -131,7 +131,7 @@ def step_moments(
 
     Numerics:
         As of the functions of the same names; the mean to 1e-12 of E |Δz|.
-        tests/agreement/test_batched_reference.py.
+        tests/batched/test_large.py.
 
     Source: claims `moments-merge`, chapter entropy-at-vocabulary-scale; `exact-entropy-change`, chapter
         entropy-covariance-identity.

@@ -152,6 +152,19 @@ def test_predicted_and_exact_changes(record_property, dtype, z):
 
 
 @every_case
+def test_divergence(dtype, z):
+    for name, u in [*steps(z), *large_steps(z)]:
+        if dtype != torch.float64 and abs(u).max() > 6e4:
+            continue
+        (logits, delta), (z_seen, u) = rounded(dtype, z, u)
+        allowed = np.isfinite(z_seen)
+        farthest, width = abs(u - u[z_seen.argmax()])[allowed].max(), np.ptp(u[allowed])
+        scale = width**2 if width <= 1 else farthest
+        expected = reference.kl_divergence(z_seen, u)
+        assert errs_by(batched.kl_divergence(logits, delta), expected, scale) <= PROMISED[dtype], name
+
+
+@every_case
 def test_bounds(dtype, z):
     for _, u in [*steps(z), *large_steps(z)]:
         if abs(u).max() > torch.finfo(dtype).max / 8 or np.ptp(u[np.isfinite(z)]) == 0:

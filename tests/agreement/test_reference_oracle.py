@@ -118,6 +118,19 @@ def test_exact_change_of_a_large_step_errs_by_1e_12_of_both_entropies(z):
         assert error_ratio(reference.entropy_change(z, u), exact, 1e-12 * both) <= 1, name
 
 
+DIVERGENCE = symbolic.E(symbolic.log_probs - symbolic.new_log_probs)  # KL(π‖π')
+
+
+@pytest.mark.parametrize("z", [z for z in FEWER.values() if z.size <= 17], ids=str)
+def test_divergence_errs_by_1e_12_of_itself_or_of_its_terms(z):
+    for name, u in [*steps(z), *large_steps(z)]:
+        exact = truth(DIVERGENCE, logits=z, delta_logits=u)
+        is_small = np.ptp(u[np.isfinite(z)]) <= 1
+        ratio = symbolic.new_log_probs - symbolic.log_probs
+        allowed = 1e-12 * (exact if is_small else scale(ratio, logits=z, delta_logits=u))
+        assert error_ratio(reference.kl_divergence(z, u), exact, allowed) <= 1, name
+
+
 @pytest.mark.parametrize("n", [2, 17, 1000])
 def test_exact_change_from_uniform_has_relative_error_below_1e_12(n):
     z = np.zeros(n)
