@@ -70,11 +70,21 @@ def policy_moments_of(sums):
     return sums.peak + log_total, log_total - mean_gap, sums.gap_gap / total - mean_gap**2
 
 
-def step_moments_of(sums):
+def is_far(sums):
+    """Return whether a row's step has so large a range that the state after it must be read.
+
+    Looking at the numbers would make a device's host wait: there it is read whatever they are.
+    """
+    near = sums.highest - sums.lowest <= _sums.NEAR
+    return near.device.type != "cpu" or not near.all()
+
+
+def step_moments_of(sums, moved=None):
     """Return E Δz, Var Δz, Cov(log π, Δz), ΔH to second order, ΔH and KL(π‖π') of the rows.
 
-    For a step of range at most 1 the exact change comes from γ = E expm1(v), in which nothing of the size of
-    H is subtracted: ΔH = log1p γ − (E v + E a g + E v g − τ γ)/(1 + γ) and KL = log1p γ − E v.
+    For a step of range at most `NEAR` the exact change comes from γ = E expm1(v), in which nothing of the
+    size of H is subtracted: ΔH = log1p γ − (E v + E a g + E v g − τ γ)/(1 + γ) and KL = log1p γ − E v.
+    Beyond, it comes from the state after the step, `moved`.
     """
     total = 1 + sums.policy.rest
     tau, shift = sums.policy.gap / total, sums.shift / total
@@ -83,21 +93,25 @@ def step_moments_of(sums):
     third = (
         sums.gap_shift_shift / total - 2 * shift * sums.gap_shift / total + shift**2 * tau - tau * variance
     )
-    is_small = sums.highest - sums.lowest <= 1
+    is_small = sums.highest - sums.lowest <= _sums.NEAR
     growth, gap_growth, shift_growth = (
         torch.where(is_small, x / total, 0.0) for x in (sums.growth, sums.gap_growth, sums.shift_growth)
     )
     gamma = torch.where(is_small, shift + growth, 0.0)
     small_change = torch.log1p(gamma) - (shift + gap_growth + shift_growth - tau * gamma) / (1 + gamma)
-    ratio = sums.moved.peak + torch.log1p(sums.moved.rest) - torch.log1p(sums.policy.rest)
-    change = policy_moments_of(sums.moved)[1] - policy_moments_of(sums.policy)[1]
+    change, divergence = small_change, torch.log1p(gamma) - shift
+    if moved is not None:
+        ratio = moved.peak + torch.log1p(moved.rest) - torch.log1p(sums.policy.rest)
+        after = policy_moments_of(moved)[1] - policy_moments_of(sums.policy)[1]
+        change = torch.where(is_small, change, after)
+        divergence = torch.where(is_small, divergence, ratio - shift)
     return (
         sums.origin + shift,
         variance,
         covariance,
         -covariance - (variance + third) / 2,
-        torch.where(is_small, small_change, change),
-        torch.where(is_small, torch.log1p(gamma), ratio) - shift,
+        change,
+        divergence,
     )
 
 
@@ -193,9 +207,10 @@ class Step(Function):
 
     @staticmethod
     def forward(logits, delta_logits):
-        """Read both once."""
+        """Read both once; again for what a step of large range does."""
         sums = _one_read.step_sums(logits, delta_logits)
-        values = *step_moments_of(sums), policy_moments_of(sums.policy)[1]
+        moved = _one_read.moved_sums(logits, delta_logits, sums) if is_far(sums) else None
+        values = *step_moments_of(sums, moved), policy_moments_of(sums.policy)[1]
         dtype = torch.promote_types(torch.promote_types(logits.dtype, delta_logits.dtype), torch.float32)
         return tuple(x.to(dtype) for x in values)
 

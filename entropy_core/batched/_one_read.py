@@ -1,12 +1,9 @@
-"""Read large logits once: blocks that fit the cache, sums that a compiler fuses, states that merge.
+"""Read large logits once: blocks that fit the cache, sums made while they are there, states that merge.
 
-A row is cut into blocks of one to two thousand actions. Each block is reduced to its sums by one function of
-`_sums`, which `torch.compile` turns into a loop that finds the peak and then adds, while the block is in
-cache. Where there is no compiler the same function runs as it stands, on pieces small enough for the cache.
-What is kept grows with the number of blocks, not with the number of actions.
-
-Compiling takes seconds at the first large call of a type, tens of seconds where nothing was ever compiled;
-torch keeps the machine code on disk.
+A row is cut into blocks of one to two thousand actions, and each block is reduced to its sums. On the
+processor `kernels` does that, where there is a C++ compiler; elsewhere a function of `_sums` in torch does,
+compiled by torch where that works, or as it stands, on pieces small enough for the cache. What is kept grows
+with the number of blocks, not with the number of actions.
 """
 
 import functools
@@ -15,6 +12,7 @@ import warnings
 import torch
 
 from entropy_core.batched import _sums
+from entropy_core.batched.kernels import _rows as kernels
 
 __all__: list[str] = []
 
@@ -38,12 +36,17 @@ def is_large(*tensors: torch.Tensor) -> bool:
 @torch.no_grad()
 def policy_sums(logits: torch.Tensor, scale: float = 1.0) -> _sums.PolicySums:
     """Return the state of every row of scale · logits in float64, from one read of the logits."""
-    factor = torch.tensor(scale, dtype=_sums.accumulating(logits.dtype), device=logits.device)
     states = [
-        _sums.merge_policy(_sums.policy_state(_block_terms(_sums.policy_terms, piece, factor), scale))
-        for piece in _pieces(logits)
+        _sums.merge_policy(_sums.policy_state(_policy_terms(z, scale), scale)) for (z,) in _pieces(logits)
     ]
     return _sums.PolicySums(*_in_shape(states, logits.shape[:-1]))
+
+
+def _policy_terms(z, scale):
+    if kernels.serve(z):
+        return kernels.policy(z, scale)
+    factor = None if scale == 1 else torch.tensor(scale, dtype=_sums.accumulating(z.dtype), device=z.device)
+    return _block_terms(_sums.policy_terms, [z], factor)
 
 
 @torch.no_grad()
@@ -51,15 +54,40 @@ def step_sums(logits: torch.Tensor, delta_logits: torch.Tensor) -> _sums.StepSum
     """Return the state of every row of logits and their step in float64, from one read of each."""
     logits, delta_logits = torch.broadcast_tensors(logits, delta_logits)
     states = [
-        _sums.merge_step(_sums.step_state(_block_terms(_sums.step_terms, piece)))
-        for piece in _pieces(logits, delta_logits)
+        _sums.merge_step(_sums.step_state(_step_terms(*piece))) for piece in _pieces(logits, delta_logits)
     ]
-    flat = [(*s.policy, *s[1:-1], *s.moved) for s in states]
-    fields = _in_shape(flat, logits.shape[:-1])
-    return _sums.StepSums(_sums.PolicySums(*fields[:4]), *fields[4:-4], _sums.PolicySums(*fields[-4:]))
+    policy, *others = _in_shape([(torch.stack(s.policy, dim=-1), *s[1:]) for s in states], logits.shape[:-1])
+    return _sums.StepSums(_sums.PolicySums(*policy.unbind(-1)), *others)
 
 
-@torch.no_grad()
+def _step_terms(z, u):
+    return kernels.step(z, u) if kernels.serve(z, u) else _block_terms(_sums.step_terms, [z, u])
+
+
+def moved_sums(logits: torch.Tensor, delta_logits: torch.Tensor, sums: _sums.StepSums) -> _sums.PolicySums:
+    """Return the state of every row of logits + step about the origin m + c of `sums`; reads both again.
+
+    For steps of a range beyond `_sums.NEAR`.
+    """
+    with torch.no_grad():
+        logits, delta_logits = torch.broadcast_tensors(logits, delta_logits)
+        origins = [x.reshape(-1) for x in (sums.policy.peak, sums.origin)]
+        states, first = [], 0
+        for z, u in _pieces(logits, delta_logits):
+            peak, origin = (x[first : first + len(z)] for x in origins)
+            states.append(_sums.merge_policy(_sums.policy_state(_moved_terms(z, u, peak, origin))))
+            first += len(z)
+        return _sums.PolicySums(*_in_shape(states, logits.shape[:-1]))
+
+
+def _moved_terms(z, u, peak, origin):
+    if kernels.serve(z, u):
+        return kernels.moved(z, u, peak, origin)
+    dtype = _sums.accumulating(torch.promote_types(z.dtype, u.dtype))
+    per_row = (x.to(dtype)[:, None, None] for x in (peak, origin))
+    return _block_terms(_sums.moved_terms, [z, u], *per_row)
+
+
 def write_pullback(logits, scale, peak, coefficients, counted, out):
     """Write e^a (level + slope a + bend a²) with a = scale · z − peak into `out`; 0 in rows not counted.
 
@@ -67,25 +95,30 @@ def write_pullback(logits, scale, peak, coefficients, counted, out):
     1/S and are made in float64, where they may nearly cancel.
     """
     dtype = _sums.accumulating(logits.dtype)
-    factor = torch.tensor(scale, dtype=dtype, device=logits.device)
-    per_row = [x.reshape(-1, 1).to(dtype) for x in (peak / scale, *coefficients)] + [counted.reshape(-1, 1)]
+    per_row = torch.stack([x.reshape(-1).to(dtype) for x in (peak / scale, *coefficients, counted)], dim=-1)
     rows, written = _rows(logits), out.view(-1, out.shape[-1])
-    for span in _spans(*rows.shape, AT_ONCE if _compiler.works else CACHED):
-        _run(_pullback, (rows[span], written[span], factor, *(x[span] for x in per_row)))
+    if kernels.serve(logits) and rows.stride(-1) == 1:
+        kernels.pullback(rows, written, scale, per_row)
+        return
+    factor = None if scale == 1 else torch.tensor(scale, dtype=dtype, device=logits.device)
+    for span in _spans(*rows.shape, AT_ONCE if _compiles(logits) else CACHED):
+        _run(_pullback, (rows[span], written[span], factor, per_row[span].unsqueeze(-1).unbind(1)))
 
 
-def _pullback(z, out, factor, peak, level, slope, bend, counted):
+def _pullback(z, out, factor, per_row):
     """Elementwise: gaps end where e^a is 0, so that forbidden actions get 0."""
+    peak, level, slope, bend, counted = per_row
     a = _sums.gaps(z.to(peak.dtype), peak, factor)
-    out.copy_(torch.where(counted, torch.exp(a) * (level + a * (slope + a * bend)), 0.0))
+    out.copy_(torch.where(counted != 0, torch.exp(a) * (level + a * (slope + a * bend)), 0.0))
 
 
 def _pieces(*tensors):
-    """Yield the rows of tensors of one shape in pieces, each as tensors [rows, actions]."""
-    tensors = [_rows(t) for t in tensors]
-    strided = any(t.stride(-1) != 1 for t in tensors)
-    for span in _spans(*tensors[0].shape, LARGE if strided else AT_ONCE):
-        yield [t[span].contiguous() if strided else t[span] for t in tensors]
+    """Yield the rows of tensors of one shape in pieces, each as tensors [rows, actions] of one type."""
+    tensors = [_rows(t).resolve_neg() for t in tensors]
+    dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
+    copied = any(t.stride(-1) != 1 or t.dtype != dtype for t in tensors)
+    for span in _spans(*tensors[0].shape, LARGE if copied else AT_ONCE):
+        yield [t[span].to(dtype).contiguous() if copied else t[span] for t in tensors]
 
 
 def _rows(tensor):
@@ -106,7 +139,7 @@ def block_length(actions: int) -> int:
 
 
 def _block_terms(reduce, piece, *extra):
-    """Return the reductions of all blocks of a piece, shape [rows, blocks]; the short rest is a block too."""
+    """Return the reductions of all blocks of a piece in torch, [rows, blocks]; the rest is a block too."""
     actions = piece[0].shape[-1]
     length = block_length(actions)
     blocks = actions // length
@@ -120,25 +153,30 @@ def _block_terms(reduce, piece, *extra):
 
 def _reduced(reduce, whole, extra):
     """Reduce all blocks at once where that compiles, else in pieces whose temporaries stay in cache."""
-    if _compiler.works:
+    if _compiles(*whole):
         return _run(reduce, (*whole, *extra))
     rows, blocks, length = whole[0].shape
     terms = None
     for span in _spans(rows, blocks * length, CACHED):
-        part = reduce(*(t[span] for t in whole), *extra)
+        part = reduce(*(t[span] for t in whole), *(x[span] if _is_per_row(x) else x for x in extra))
         terms = terms or [t.new_empty(rows, blocks) for t in part]
         for written, t in zip(terms, part, strict=True):
             written[span] = t
     return terms
 
 
+def _is_per_row(x):
+    return x is not None and x.ndim > 0
+
+
 def _in_shape(states, batch):
-    """Join the pieces of every field and give it the shape of the batch."""
-    return [torch.cat(parts).reshape(batch) for parts in zip(*states, strict=True)]
+    """Join the pieces of every field, one row after another, and give it the shape of the batch."""
+    joined = (torch.cat(parts) for parts in zip(*states, strict=True))
+    return [x.reshape(*batch, *x.shape[1:]) for x in joined]
 
 
 class _Compiler:
-    """Whether torch.compile makes machine code here; found out at the first large call."""
+    """Whether torch.compile makes machine code for a device; found out at the first large call there."""
 
     works = True
 
@@ -146,16 +184,21 @@ class _Compiler:
 _compiler = _Compiler()
 
 
+def _compiles(*tensors):
+    """Return whether torch.compile serves these tensors: on a device, where it works."""
+    return _compiler.works and tensors[0].device.type != "cpu"
+
+
 def _run(function, arguments):
-    """Call a function compiled where that works and pays, as it stands elsewhere."""
-    if _compiler.works and arguments[0].numel() > CACHED:
+    """Call a function compiled where that works, as it stands elsewhere."""
+    if _compiles(arguments[0]):
         try:
             return _compiled(function)(*arguments)
         except torch._inductor.exc.InductorError as error:
             _compiler.works = False
             warnings.warn(
                 f"torch.compile does not work here ({str(error).splitlines()[0]}); logits are read piece by "
-                "piece without it, two to four times slower. Install a C++ compiler (on a GPU: Triton).",
+                "piece without it, two to four times slower. Install Triton.",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -9,6 +9,9 @@ merge: the one with the lower peak is moved to the other's (m, c), where a grows
 and then sums add. So one state serves blocks of a vocabulary, tiles of a product and shards of a row, in any
 order and any grouping; the state of no action (peak −inf, every sum 0) changes nothing.
 
+`kernels/rows.cpp` has the two functions that reduce a block, `policy_terms` and `step_terms`, once more for
+rows in the processor's memory; they return the same fields.
+
 Numerical reasons, once for all. The mode's own term of Σ e^a is exactly 1 and is kept apart: `rest` is the
 sum of the others, S = 1 + rest, so that 1 − π(mode) is never a difference. Terms are made in the accumulating
 type, a block has at most a few thousand of them, and what the blocks give is merged in float64. Gaps end at
@@ -23,7 +26,8 @@ import torch
 
 __all__: list[str] = []
 
-SERIES_TERMS = {torch.float32: 10, torch.float64: 18}
+SERIES_TERMS = {torch.float32: 6, torch.float64: 12}
+NEAR = 4.0  # range of a step up to which the sums of its growth give the entropy after it
 
 
 class PolicySums(NamedTuple):
@@ -38,8 +42,8 @@ class PolicySums(NamedTuple):
 class StepSums(NamedTuple):
     """State of a set of actions under z and a step Δz, about the origin (m, c).
 
-    After the policy's sums: c, Σ v e^a, Σ a v e^a, Σ v² e^a, Σ a v² e^a; with g = expm1(v) for |v| ≤ 1 the
-    sums Σ (g − v) e^a, Σ a g e^a, Σ v g e^a; max v and min v; and the state of z + Δz about the origin m + c.
+    After the policy's sums: c, Σ v e^a, Σ a v e^a, Σ v² e^a, Σ a v² e^a; with g = expm1(v) for |v| ≤ `NEAR`
+    the sums Σ (g − v) e^a, Σ a g e^a, Σ v g e^a; max v and min v.
     """
 
     policy: PolicySums
@@ -53,7 +57,6 @@ class StepSums(NamedTuple):
     shift_growth: torch.Tensor
     highest: torch.Tensor
     lowest: torch.Tensor
-    moved: PolicySums
 
 
 def accumulating(dtype):
@@ -62,54 +65,54 @@ def accumulating(dtype):
 
 
 def policy_terms(z, scale):
-    """Return m, number of modes, Σ_{a<0} e^a, Σ a e^a, Σ a² e^a of each block, the last axis, of scale · z.
+    """Return m, Σ e^a − 1, Σ a e^a, Σ a² e^a of each block, the last axis, of scale · z.
 
     Only bare reductions leave: a compiler then walks a block twice in cache and the memory once.
     """
     z = z.to(accumulating(z.dtype))
-    peak = z.amax(dim=-1, keepdim=True)
-    a = gaps(z, peak, scale)
+    peak, top = z.max(dim=-1, keepdim=True)
+    return _policy_terms(gaps(z, peak, scale), peak, top)[0]
+
+
+def _policy_terms(a, peak, top):
+    """Return the fields of the policy's state, and e^a."""
     e = torch.exp(a)
     ae = a * e
-    return peak.squeeze(-1), *_weight_terms(a, e), ae.sum(dim=-1), dot(a, ae)
+    rest = torch.where(_is_index(top, e), 0.0, e).sum(dim=-1)
+    return (peak.squeeze(-1), rest, ae.sum(dim=-1), dot(a, ae)), e
 
 
 def step_terms(z, u):
     """Return the reductions of `policy_terms` and those that a step adds, of each block, the last axis."""
     z, u = z.to(accumulating(z.dtype)), u.to(accumulating(z.dtype))
-    peak = z.amax(dim=-1, keepdim=True)
-    a = gaps(z, peak, 1.0)
-    origin = torch.where(z == peak, u, -torch.inf).amax(dim=-1, keepdim=True)
+    peak, top = z.max(dim=-1, keepdim=True)
+    a = gaps(z, peak, None)
+    terms, e = _policy_terms(a, peak, top)
+    origin = torch.where(_is_index(top, u), u, -torch.inf).amax(dim=-1, keepdim=True)
     v = torch.where(z == -torch.inf, 0.0, u - origin)
-    e = torch.exp(a)
-    ae, ve = a * e, v * e
-    excess = v * v * _exponential_series(v)
-    growth = (v + excess) * e
-    after = z - _finite(peak) + v
-    new_peak = after.amax(dim=-1, keepdim=True)
-    b = gaps(after, new_peak, 1.0)
-    f = torch.exp(b)
-    bf = b * f
+    ve = v * e
+    vve = v * ve
+    excess = _excess(v)
+    ge = (v + excess) * e
     return (
-        peak.squeeze(-1),
-        *_weight_terms(a, e),
-        ae.sum(dim=-1),
-        dot(a, ae),
+        *terms,
+        origin.squeeze(-1),
         ve.sum(dim=-1),
         dot(a, ve),
-        dot(v, ve),
-        dot(a * v, ve),
+        vve.sum(dim=-1),
+        dot(a, vve),
         dot(excess, e),
-        dot(a, growth),
-        dot(v, growth),
-        origin.squeeze(-1),
+        dot(a, ge),
+        dot(v, ge),
         v.amax(dim=-1),
         v.amin(dim=-1),
-        new_peak.squeeze(-1),
-        *_weight_terms(b, f),
-        bf.sum(dim=-1),
-        dot(b, bf),
     )
+
+
+def moved_terms(z, u, peak, origin):
+    """Return the reductions of `policy_terms` of (z − peak) + (Δz − origin); forbidden actions stay so."""
+    z, u = z.to(peak.dtype), u.to(peak.dtype)
+    return policy_terms(torch.where(z == -torch.inf, z, (z - peak) + (u - origin)), None)
 
 
 def dot(x, y):
@@ -120,44 +123,30 @@ def dot(x, y):
 def gaps(z, peak, scale):
     """Return scale · (z − peak), ended where e^a is 0; peak −inf means a block of forbidden actions."""
     lowest = -800.0 if z.dtype == torch.float64 else -200.0
-    return (z - _finite(peak)).mul_(scale).clamp_(min=lowest)
+    a = z - torch.where(peak == -torch.inf, 0.0, peak)
+    return (a if scale is None else a.mul_(scale)).clamp_(min=lowest)
 
 
-def _finite(peak):
-    """Return the peak, 0 for a block of forbidden actions."""
-    return torch.where(peak == -torch.inf, 0.0, peak)
-
-
-def _weight_terms(a, e):
-    """Return the number of modes and the sum of e^a over the others.
-
-    A number that is 0 at a mode and 1 elsewhere, without a comparison, which is slow. Where a gap is so small
-    that it lies between them, the weight is 1 to rounding, and the two parts still add up to it.
-    """
-    other = (a * -1e38).clamp(max=1.0)
-    return (1 - other).sum(dim=-1), dot(other, e)
-
-
-def _exponential_series(v):
-    """Return (expm1(v) − v)/v² = Σ v^k / (k + 2)!, to an eighth of eps where |v| ≤ 1."""
-    total = torch.zeros_like(v)
+def _excess(v):
+    """Return expm1(v) − v: the power series v² Σ v^k / (k + 2)! where the difference would lose digits."""
+    series = torch.zeros_like(v)
     for k in range(SERIES_TERMS[v.dtype], -1, -1):
-        total = total * v + 1 / math.factorial(k + 2)
-    return total
+        series = series * v + 1 / math.factorial(k + 2)
+    return torch.where(v.abs() < 0.5, v * v * series, torch.expm1(v) - v)
 
 
-def policy_state(terms, scale):
-    """Return the float64 state that the reductions of `policy_terms` mean."""
-    peak, modes, below, gap, gap_gap = (x.double() for x in terms)
-    return PolicySums(peak * scale, below + (modes - 1), gap, gap_gap)
+def policy_state(terms, scale=1.0):
+    """Return the float64 state of blocks from what `policy_terms` returns."""
+    peak, rest, gap, gap_gap = (x.double() for x in terms)
+    rest = torch.where(peak == -torch.inf, rest - (1 + rest), rest)  # no action: S = 0; a NaN stays one
+    return PolicySums(peak * scale, rest, gap, gap_gap)
 
 
 def step_state(terms):
-    """Return the float64 state that the reductions of `step_terms` mean; no action has the origin 0."""
-    policy, moved = policy_state(terms[:5], 1.0), policy_state(terms[15:], 1.0)
-    *sums, origin, highest, lowest = (x.double() for x in terms[5:15])
-    origin = torch.where(policy.peak == -torch.inf, 0.0, origin)
-    return StepSums(policy, origin, *sums, highest, lowest, moved)
+    """Return the float64 state of blocks from what `step_terms` returns; no action has the origin 0."""
+    policy = policy_state(terms[:4])
+    origin, *others = (x.double() for x in terms[4:])
+    return StepSums(policy, torch.where(policy.peak == -torch.inf, 0.0, origin), *others)
 
 
 def merge_policy(x: PolicySums) -> PolicySums:
@@ -172,7 +161,6 @@ def merge_step(x: StepSums) -> StepSums:
     peak, top = x.policy.peak.max(dim=-1, keepdim=True)
     delta = _below(peak, x.policy.peak)
     epsilon = torch.where(delta == -torch.inf, 0.0, x.origin - x.origin.gather(-1, top))
-    moved = x.moved._replace(peak=x.moved.peak + (delta + epsilon))
     sums = _move_step(x, torch.where(delta == -torch.inf, 0.0, delta), epsilon)
     weight = torch.exp(delta)
     return StepSums(
@@ -181,7 +169,6 @@ def merge_step(x: StepSums) -> StepSums:
         *(torch.where(weight == 0, 0.0, weight * t).sum(dim=-1) for t in sums),
         (x.highest + epsilon).amax(dim=-1),
         (x.lowest + epsilon).amin(dim=-1),
-        merge_policy(moved),
     )
 
 
@@ -211,14 +198,14 @@ def _add_policy(x, delta, is_top):
 def _move_step(x, delta, epsilon):
     """Return the seven sums that hold the step, gaps grown by δ and shifts by ε, before the weight e^δ.
 
-    The last three are used where the whole row's step has range at most 1, so that |ε| ≤ 1.
+    The last three are used where the whole row's step has range at most `NEAR`, and so has ε.
     """
     total, gap = 1 + x.policy.rest, x.policy.gap
     shift = x.shift + epsilon * total
     gap_shift = x.gap_shift + epsilon * gap
     shift_shift = x.shift_shift + epsilon * (x.shift + shift)
     gap_shift_shift = x.gap_shift_shift + epsilon * (x.gap_shift + gap_shift)
-    small = epsilon.clamp(-1, 1)
+    small = epsilon.clamp(-NEAR, NEAR)
     grown, factor = torch.expm1(small), torch.exp(small)
     all_growth = x.growth + x.shift
     growth = x.growth + grown * all_growth + (grown - small) * total

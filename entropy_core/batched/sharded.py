@@ -135,10 +135,13 @@ def sharded_step_moments(
     dtype = torch.promote_types(shaped[0].dtype, shaped[1].dtype)
     _place_of_shard(group, shaped[0], dtype, 1.0, shard.shape[-1])
     own = _one_read.step_sums(*shaped)
-    fields = _gathered(group, torch.stack([*own.policy, *own[1:-1], *own.moved]))
-    policy, others, moved = _sums.PolicySums(*fields[:4]), fields[4:-4], _sums.PolicySums(*fields[-4:])
-    sums = _sums.merge_step(_sums.StepSums(policy, *others, moved))
-    values = *_large.step_moments_of(sums), _large.policy_moments_of(sums.policy)[1]
+    fields = _gathered(group, torch.stack([*own.policy, *own[1:]]))
+    sums = _sums.merge_step(_sums.StepSums(_sums.PolicySums(*fields[:4]), *fields[4:]))
+    moved = None
+    if _large.is_far(sums):  # the same on every rank: the merged numbers are
+        fields = _gathered(group, torch.stack(_one_read.moved_sums(*shaped, sums)))
+        moved = _sums.merge_policy(_sums.PolicySums(*fields))
+    values = *_large.step_moments_of(sums, moved), _large.policy_moments_of(sums.policy)[1]
     return StepMoments(*(x.to(torch.promote_types(dtype, torch.float32)) for x in values))
 
 

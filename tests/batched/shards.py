@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-from entropy_core.batched import _one_read, sharded
+from entropy_core.batched import sharded
 from tests.batched.test_large import NEVER, policies, steps
 
 WIDTHS = {2: (5, 32), 4: (1, 20, 0, 16)}
@@ -186,6 +186,3 @@ def exchanges(rank, world, calls):
     """Return how many numbers each exchange of one forward and backward pass takes from this rank."""
     policy(rank, *policy_cases(world)["float32"])
     return list(calls)
-
-
-assert _one_read.CACHED > 14 * 4000, "these cases are small enough to need no compiler"

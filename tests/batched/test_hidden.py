@@ -8,16 +8,15 @@ import pytest
 import torch
 
 from entropy_core import batched
-from entropy_core.batched import _one_read, _simple, hidden
+from entropy_core.batched import _simple, hidden
 
 ROOT = Path(__file__).parents[2]
 NATS = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 1e-6, torch.float16: 1e-6}
 SHARE = {torch.float64: 1e-12, torch.float32: 3e-5, torch.bfloat16: 3e-5, torch.float16: 3e-5}
 GROWTH = (  # prints by how many MiB the peak grows from 11 MiB of logits not held to 320 MiB of them
     "import re, torch\n"
-    "from entropy_core.batched import _one_read, hidden\n"
+    "from entropy_core.batched import hidden\n"
     "torch.set_num_threads(1)\n"
-    "_one_read._compiler.works = False\n"
     "def call(rows, actions):\n"
     "    h, w = torch.ones(rows, 4, requires_grad=True), torch.ones(actions, 4, requires_grad=True)\n"
     "    hidden.entropy_from_hidden(h, w).sum().backward()\n"
@@ -95,8 +94,7 @@ def test_values_and_gradients(dtype, rows, actions, temperature):
 
 @pytest.mark.claim("moments-merge")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_at_size(dtype, record_property, monkeypatch):
-    monkeypatch.setattr(_one_read._compiler, "works", False)
+def test_at_size(dtype, record_property):
     h, w, b, tokens = inputs(dtype, rows=513, actions=5000, features=256)
     found = hidden.moments_from_hidden(h, w, tokens, b)
     truth, leaves, z = explicit(h, w, b, tokens, torch.ones(513, dtype=torch.bool), 1.0)
