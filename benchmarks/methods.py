@@ -8,14 +8,17 @@ import functools
 import sys
 import types
 from importlib.metadata import PackageNotFoundError, distribution
+from unittest import mock
 
 import torch
 
 from entropy_core import batched
+from entropy_core.batched import _one_read
 from entropy_core.batched.kernels import _rows as kernels
 
 OURS = "entropy_core"
 EAGER = "entropy_core, no compiler"
+COMPILED = "entropy_core, torch.compile"
 
 
 def without_compiler(function):
@@ -23,11 +26,19 @@ def without_compiler(function):
 
     @functools.wraps(function)
     def call(*arguments):
-        kernels.serve, before = lambda *tensors: False, kernels.serve
-        try:
+        with mock.patch.object(kernels, "serve", return_value=False):
             return function(*arguments)
-        finally:
-            kernels.serve = before
+
+    return call
+
+
+def by_torch_compile(function):
+    """Return the function as it would run if torch.compile made the machine code, as on other devices."""
+
+    @functools.wraps(function)
+    def call(*arguments):
+        with mock.patch.object(_one_read, "_compiles", return_value=True):
+            return without_compiler(function)(*arguments)
 
     return call
 
@@ -125,6 +136,7 @@ def of_policy():
     return {
         OURS: ours,
         EAGER: without_compiler(ours),
+        COMPILED: by_torch_compile(ours),
         "plain formula, compiled": plain_compiled,
         "AReaL, restated": restated_areal,
         **peers(),
@@ -156,4 +168,9 @@ def our_step(logits, delta_logits):
 
 def of_step():
     """Return the methods that give what a step does."""
-    return {OURS: our_step, EAGER: without_compiler(our_step), "natural torch formula": natural_step}
+    return {
+        OURS: our_step,
+        EAGER: without_compiler(our_step),
+        COMPILED: by_torch_compile(our_step),
+        "natural torch formula": natural_step,
+    }

@@ -71,15 +71,19 @@ def policy_terms(z, scale):
     """
     z = z.to(accumulating(z.dtype))
     peak, top = z.max(dim=-1, keepdim=True)
-    return _policy_terms(gaps(z, peak, scale), peak, top)[0]
+    a = gaps(z, peak, scale)
+    e = _weights_beside(top, a)
+    rest = e.sum(dim=-1)
+    ae = e.mul_(a)
+    return peak.squeeze(-1), rest, ae.sum(dim=-1), ae.mul_(a).sum(dim=-1)
 
 
-def _policy_terms(a, peak, top):
-    """Return the fields of the policy's state, and e^a."""
+def _weights_beside(top, a):
+    """Return e^a with 0 at the top, whose gap and shift are 0 too; where fused, without a scattered write."""
     e = torch.exp(a)
-    ae = a * e
-    rest = torch.where(_is_index(top, e), 0.0, e).sum(dim=-1)
-    return (peak.squeeze(-1), rest, ae.sum(dim=-1), dot(a, ae)), e
+    return (
+        torch.where(_is_index(top, e), 0.0, e) if torch.compiler.is_compiling() else e.scatter_(-1, top, 0.0)
+    )
 
 
 def step_terms(z, u):
@@ -87,15 +91,18 @@ def step_terms(z, u):
     z, u = z.to(accumulating(z.dtype)), u.to(accumulating(z.dtype))
     peak, top = z.max(dim=-1, keepdim=True)
     a = gaps(z, peak, None)
-    terms, e = _policy_terms(a, peak, top)
+    e = _weights_beside(top, a)
     origin = torch.where(_is_index(top, u), u, -torch.inf).amax(dim=-1, keepdim=True)
     v = torch.where(z == -torch.inf, 0.0, u - origin)
-    ve = v * e
+    ae, ve = a * e, v * e
     vve = v * ve
     excess = _excess(v)
     ge = (v + excess) * e
     return (
-        *terms,
+        peak.squeeze(-1),
+        e.sum(dim=-1),
+        ae.sum(dim=-1),
+        dot(a, ae),
         origin.squeeze(-1),
         ve.sum(dim=-1),
         dot(a, ve),
@@ -161,12 +168,12 @@ def merge_step(x: StepSums) -> StepSums:
     peak, top = x.policy.peak.max(dim=-1, keepdim=True)
     delta = _below(peak, x.policy.peak)
     epsilon = torch.where(delta == -torch.inf, 0.0, x.origin - x.origin.gather(-1, top))
-    sums = _move_step(x, torch.where(delta == -torch.inf, 0.0, delta), epsilon)
+    sums = torch.stack(_move_step(x, torch.where(delta == -torch.inf, 0.0, delta), epsilon))
     weight = torch.exp(delta)
     return StepSums(
         PolicySums(peak.squeeze(-1), *_add_policy(x.policy, delta, _is_index(top, x.policy.peak))),
         x.origin.gather(-1, top).squeeze(-1),
-        *(torch.where(weight == 0, 0.0, weight * t).sum(dim=-1) for t in sums),
+        *torch.where(weight == 0, 0.0, weight * sums).sum(dim=-1),
         (x.highest + epsilon).amax(dim=-1),
         (x.lowest + epsilon).amin(dim=-1),
     )

@@ -104,6 +104,7 @@ def test_the_pullback_is_rounded_to_nearest(dtype):
 
 
 @needs_compiler
+@pytest.mark.claim("one-read-accuracy")
 def test_the_exponential_keeps_its_bound(record_property):
     """The bit trick: e^a to 4e-7 of itself down to a = −87.3, and e^v − 1 − v to 2e-6 of itself."""
     x = torch.cat(
