@@ -4,7 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from entropy_core._shapes import Real
+
 __all__ = ["EntropyController"]
+
+Numbers = float | int | np.floating | Real[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,12 @@ class EntropyController:
             coefficient does not lie between lowest ≥ 0 and highest.
     """
 
-    coefficient: float
-    target_entropy: float
-    rate: float
-    lowest: float
-    highest: float
-    half_width: float = 0.0
+    coefficient: Numbers
+    target_entropy: Numbers
+    rate: Numbers
+    lowest: Numbers
+    highest: Numbers
+    half_width: Numbers = 0.0
 
     def __post_init__(self):
         """Refuse settings that no run should start from."""

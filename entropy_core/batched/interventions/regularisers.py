@@ -282,7 +282,7 @@ def natural_neutral_coefficient(
     Example:
         >>> logits, rewards = torch.tensor([0.5, 0.4, 0.1]).log(), torch.tensor([0.0, 1.0, 0.0])
         >>> round(natural_neutral_coefficient(logits, rewards).item(), 4)
-        0.0422
+        0.05
     """
     probs, excess, gain = _excess_and_gain(logits, rewards)
     return _ratio((probs * excess * gain).sum(dim=-1), (probs * excess**2).sum(dim=-1))
@@ -316,7 +316,7 @@ def plain_neutral_coefficient(
     Example:
         >>> logits, rewards = torch.tensor([0.5, 0.4, 0.1]).log(), torch.tensor([0.0, 1.0, 0.0])
         >>> round(plain_neutral_coefficient(logits, rewards).item(), 4)
-        -0.305
+        -0.496
     """
     probs, excess, gain = _excess_and_gain(logits, rewards)
     return _ratio((probs**2 * excess * gain).sum(dim=-1), (probs**2 * excess**2).sum(dim=-1))
@@ -465,7 +465,8 @@ def repo_advantages(
         ValueError: devices or shapes do not fit, or the coefficient is not finite.
 
     Numerics:
-        Three roundings. The gradient passes to advantages alone: the shaping is a number. tests/batched/test_regularisers.py.
+        Three roundings. The gradient passes to advantages alone: the shaping is a number.
+        tests/batched/test_regularisers.py.
 
     Source: claims `neutral-advantages`, `bonus-is-repo`, chapter regularisers-and-controllers;
         [petrenko2026entropy].
@@ -510,7 +511,8 @@ def rescaled_repo_advantages(
         ValueError: devices or shapes do not fit, or the scale is not finite.
 
     Numerics:
-        Three roundings. The gradient passes to advantages alone: the shaping is a number. tests/batched/test_regularisers.py.
+        Three roundings. The gradient passes to advantages alone: the shaping is a number.
+        tests/batched/test_regularisers.py.
 
     Source: claim `rescaled-can-fail`, chapter regularisers-and-controllers; [petrenko2026entropy, Appendix
         D.2] as read in [skyrl1896].
@@ -570,7 +572,7 @@ def entropy_bonus_loss(
     entropies = policy_moments(logits, taken, response_mask=response_mask).entropy
     total = entropies.sum()
     over = tokens if token_count is None else torch.as_tensor(token_count, device=ones.device)
-    loss = -coefficient.to(ones.device) * total / over.clamp(min=1)
+    loss = -coefficient.to(total) * total / over.clamp(min=1)
     return EntropyBonus(loss, total.detach() / tokens.clamp(min=1), tokens)
 
 

@@ -128,7 +128,7 @@ def critical_kl_coefficient(
     Source: claim `reference-transition`, chapter regularisers-and-controllers.
 
     Example:
-        >>> round(critical_kl_coefficient(1.0, 0.01), 4)
+        >>> round(float(critical_kl_coefficient(1.0, 0.01)), 4)
         0.2176
     """
     reward_gap, reference_success = over_batch(reward_gap=reward_gap, reference_success=reference_success)
@@ -276,13 +276,14 @@ def natural_neutral_coefficient(
             fit.
 
     Numerics:
-        Error ≤ 1e-12 sqrt(Var r / Var log π) wherever Var(log π) > 1e-20. tests/reference/test_regularisers.py.
+        Error ≤ 1e-12 sqrt(Var r / Var log π) wherever Var(log π) > 1e-20.
+        tests/reference/test_regularisers.py.
 
     Source: claim `neutral-advantages`, chapter regularisers-and-controllers; [petrenko2026entropy].
 
     Example:
         >>> round(float(natural_neutral_coefficient(np.log([0.5, 0.4, 0.1]), np.array([0.0, 1.0, 0.0]))), 4)
-        0.0422
+        0.05
     """
     logits, rewards = over_actions(logits, rewards=rewards)
     weights = softmax_weights(logits)
@@ -316,7 +317,7 @@ def plain_neutral_coefficient(
 
     Example:
         >>> round(float(plain_neutral_coefficient(np.log([0.5, 0.4, 0.1]), np.array([0.0, 1.0, 0.0]))), 4)
-        -0.305
+        -0.496
     """
     logits, rewards = over_actions(logits, rewards=rewards)
     weights = softmax_weights(logits)
