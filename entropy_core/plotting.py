@@ -25,6 +25,7 @@ __all__ = [
     "advantage_weights",
     "bands_over_time",
     "covariance_signs",
+    "curves_over_coefficient",
     "entropy_against_temperature",
     "entropy_paths",
     "error_ranges",
@@ -32,6 +33,7 @@ __all__ = [
     "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
+    "loop_regimes",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
@@ -742,6 +744,92 @@ def grouped_dots(
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
 
+def curves_over_coefficient(
+    coefficients_by_case: Mapping[str, Real[np.ndarray, " places"]],
+    predicted_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, " places"]]],
+    measured_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, " places"]]],
+    horizontal: str,
+) -> ThemedFigure:
+    """Several quantities over a coefficient, one panel each: predictions as lines, measurements as points.
+
+    Args:
+        coefficients_by_case: name of each case to its coefficients, > 0, increasing; logarithmic axis.
+        predicted_by_panel: label of each vertical axis, with its unit, to the cases' predicted values.
+        measured_by_panel: the same labels to the cases' measured values.
+        horizontal: label of the coefficients, with their unit in brackets.
+
+    Returns:
+        Panels side by side, each with a vertical axis of its own; lines from solid to dotted in the order of
+        the cases, named in the first panel.
+    """
+    said, styles, markers = [], ("-", "--", "-.", ":"), "os^v"
+    with _axes(7.4, 3.6, columns=len(predicted_by_panel), sharey=False) as (figure, panels):
+        for axes, (vertical, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
+            measured = measured_by_panel[vertical]
+            for k, (case, places) in enumerate(coefficients_by_case.items()):
+                axes.semilogx(
+                    places, predicted[case], styles[k % 4], color=PREDICTION, linewidth=1.4, label=case
+                )
+                axes.semilogx(places, measured[case], markers[k % 4], color=MEASUREMENT, markersize=4.5)
+                said.append(
+                    f"{vertical}, {case}: measured from {measured[case][0]:.3g} to {measured[case][-1]:.3g} "
+                    f"for coefficients from {places[0]:.3g} to {places[-1]:.3g}"
+                )
+            axes.set_xlabel(horizontal)
+            axes.set_ylabel(vertical)
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return ThemedFigure(figure, f"Predicted lines and measured points. {'; '.join(said)}.")
+
+
+def loop_regimes(
+    pulls: Real[np.ndarray, " runs"],
+    gains: Real[np.ndarray, " runs"],
+    kinds: Sequence[str],
+    borders: Mapping[str, tuple[Real[np.ndarray, " places"], Real[np.ndarray, " places"]]],
+) -> ThemedFigure:
+    """What each run of a controlled loop did, over its two numbers, with the predicted borders.
+
+    Args:
+        pulls: ε of each run, the share of its way that a logit goes in one step.
+        gains: q of each run, rate times varentropy.
+        kinds: what each run did, in words; at most three kinds, in the order of their first run.
+        borders: name of each predicted border to the pulls and gains of its line.
+
+    Returns:
+        One panel, both axes logarithmic.
+    """
+    pulls, gains, kinds = np.asarray(pulls, float), np.asarray(gains, float), np.asarray(kinds)
+    styles = (("o", MEASUREMENT), ("^", "none"), ("x", MEASUREMENT))
+    with _axes(6.8, 4.2) as (figure, (axes,)):
+        names = sorted(set(kinds.tolist()))
+        for (marker, face), kind in zip(styles, names, strict=False):
+            here = kinds == kind
+            axes.loglog(
+                pulls[here],
+                gains[here],
+                marker,
+                color=MEASUREMENT,
+                markerfacecolor=face,
+                markersize=4.5,
+                label=kind,
+            )
+        for name, (at, level) in borders.items():
+            axes.loglog(at, level, color=PREDICTION)
+            _beside(axes, at[0], level[0], name, PREDICTION, (4, 5))
+        axes.set_xlabel("pull ε = ηα  (share of its way a logit goes in one step)")
+        axes.set_ylabel("gain q = κ Var(log π)  (answer to its own change)")
+        figure.legend(loc="outside lower center", ncols=3)
+    counts = ", ".join(f"{np.sum(kinds == kind)} {kind}" for kind in names)
+    return ThemedFigure(
+        figure,
+        f"{pulls.size} runs over pull from {pulls.min():.2g} to {pulls.max():.2g} and gain from "
+        f"{gains.min():.2g} to {gains.max():.2g}, both axes logarithmic: {counts}. "
+        f"Lines: {', '.join(borders)}.",
+    )
+
+
 _AT_LEFT = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
 
 
@@ -764,10 +852,10 @@ def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) 
 
 
 @contextmanager
-def _axes(width: float, height: float, columns: int = 1):
+def _axes(width: float, height: float, columns: int = 1, sharey: bool = True):
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+        yield figure, figure.subplots(1, columns, sharey=sharey, squeeze=False)[0]
 
 
 def _beside(

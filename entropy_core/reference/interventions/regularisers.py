@@ -510,7 +510,7 @@ def rescaled_repo_advantages(
 
     Numerics: Three roundings. tests/reference/test_regularisers.py.
 
-    Source: claim `rescaled-can-fail`, chapter regularisers-and-controllers; [petrenko2026entropy, Appendix
+    Source: claim `rescaled-advantages`, chapter regularisers-and-controllers; [petrenko2026entropy, Appendix
         D.2] as read in [skyrl1896].
 
     Example:
