@@ -745,34 +745,31 @@ def grouped_dots(
 
 
 def curves_over_coefficient(
-    coefficients_by_case: Mapping[str, Real[np.ndarray, " places"]],
-    predicted_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, " places"]]],
-    measured_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, " places"]]],
+    predicted_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
+    measured_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
     horizontal: str,
 ) -> ThemedFigure:
     """Several quantities over a coefficient, one panel each: predictions as lines, measurements as points.
 
     Args:
-        coefficients_by_case: name of each case to its coefficients, > 0, increasing; logarithmic axis.
-        predicted_by_panel: label of each vertical axis, with its unit, to the cases' predicted values.
-        measured_by_panel: the same labels to the cases' measured values.
-        horizontal: label of the coefficients, with their unit in brackets.
+        predicted_by_panel: label of each vertical axis, with its unit, to the cases; each case to two rows,
+            coefficients > 0 and the predicted values there.
+        measured_by_panel: the same labels and cases to the coefficients and measured values.
+        horizontal: label of the coefficients, with their unit in brackets; the axis is logarithmic.
 
     Returns:
         Panels side by side, each with a vertical axis of its own; lines from solid to dotted in the order of
-        the cases, named in the first panel.
+        the cases, named below.
     """
     said, styles, markers = [], ("-", "--", "-.", ":"), "os^v"
     with _axes(7.4, 3.6, columns=len(predicted_by_panel), sharey=False) as (figure, panels):
         for axes, (vertical, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
-            measured = measured_by_panel[vertical]
-            for k, (case, places) in enumerate(coefficients_by_case.items()):
-                axes.semilogx(
-                    places, predicted[case], styles[k % 4], color=PREDICTION, linewidth=1.4, label=case
-                )
-                axes.semilogx(places, measured[case], markers[k % 4], color=MEASUREMENT, markersize=4.5)
+            for k, (case, line) in enumerate(predicted.items()):
+                places, values = measured_by_panel[vertical][case]
+                axes.semilogx(*line, styles[k % 4], color=PREDICTION, linewidth=1.4, label=case)
+                axes.semilogx(places, values, markers[k % 4], color=MEASUREMENT, markersize=4.5)
                 said.append(
-                    f"{vertical}, {case}: measured from {measured[case][0]:.3g} to {measured[case][-1]:.3g} "
+                    f"{vertical}, {case}: measured from {values[0]:.3g} to {values[-1]:.3g} "
                     f"for coefficients from {places[0]:.3g} to {places[-1]:.3g}"
                 )
             axes.set_xlabel(horizontal)
@@ -817,9 +814,13 @@ def loop_regimes(
             )
         for name, (at, level) in borders.items():
             axes.loglog(at, level, color=PREDICTION)
-            _beside(axes, at[0], level[0], name, PREDICTION, (4, 5))
+            _beside(axes, at[-1], level[-1], name, PREDICTION, (6, -4))
+        axes.set_xlim(right=1.35 * max(at[-1] for at, _ in borders.values()))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("pull ε = ηα  (share of its way a logit goes in one step)")
-        axes.set_ylabel("gain q = κ Var(log π)  (answer to its own change)")
+        axes.set_ylabel("gain q = κ Var(log π)  (dimensionless)")
         figure.legend(loc="outside lower center", ncols=3)
     counts = ", ".join(f"{np.sum(kinds == kind)} {kind}" for kind in names)
     return ThemedFigure(

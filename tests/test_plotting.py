@@ -131,10 +131,10 @@ def error_ranges():
 
 def curves_over_coefficient():
     """Two cases of one quantity, the second measured half as large as predicted."""
-    places = {"10": np.array([0.1, 1.0]), "1000": np.array([0.2, 2.0])}
-    lines = {"entropy  (nats)": {"10": np.array([1.0, 2.0]), "1000": np.array([2.0, 4.0])}}
-    points = {"entropy  (nats)": {"10": np.array([1.0, 2.0]), "1000": np.array([1.0, 2.5])}}
-    return plotting.curves_over_coefficient(places, lines, points, "coefficient  (reward / nat)")
+    lines = {"10": np.array([[0.1, 1.0], [1.0, 2.0]]), "1000": np.array([[0.2, 2.0], [2.0, 4.0]])}
+    points = {"10": np.array([[0.1, 1.0], [1.0, 2.0]]), "1000": np.array([[0.2, 2.0], [1.0, 2.5]])}
+    name, axis = "entropy  (nats)", "coefficient  (reward / nat)"
+    return plotting.curves_over_coefficient({name: lines}, {name: points}, axis)
 
 
 def loop_regimes():
