@@ -114,9 +114,9 @@ def entropy_coefficient_at(
         Bisection of log α to 1e-14 of its range of 30 nats; tests/simulators/test_controlled.py.
 
     Example:
-        >>> alpha, _ = entropy_coefficient_at(np.array([[1.0, 0.0]]), np.array([0.5]))
-        >>> entropy(np.array([1.0, 0.0]) / alpha).round(6)
-        np.float64(0.5)
+        >>> alpha, spread = entropy_coefficient_at(np.array([[1.0, 0.0]]), np.array([0.5]))
+        >>> alpha.round(3).tolist(), spread.round(3).tolist()
+        ([0.72], [0.308])
     """
     rewards, target = np.asarray(rewards, np.float64), np.asarray(target_entropy, np.float64)
     best = (rewards == rewards.max(axis=-1, keepdims=True)).sum(axis=-1)

@@ -484,7 +484,7 @@ def repo_advantages(
         entropies=entropies.detach(),
         advantages=advantages,
     )
-    return torch.where(response_mask, advantages - coefficient.to(taken.device) * (taken + entropies), 0.0)
+    return advantages - coefficient.to(taken.device) * (taken + entropies)
 
 
 def rescaled_repo_advantages(

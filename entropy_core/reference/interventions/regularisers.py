@@ -479,10 +479,10 @@ def repo_advantages(
         array([[0.847, 0.651]])
     """
     coefficient = number("coefficient", coefficient)
-    mask, taken, entropies, advantages = over_tokens(
+    _, taken, entropies, advantages = over_tokens(
         response_mask, token_log_probs=token_log_probs, entropies=entropies, advantages=advantages
     )
-    return np.where(mask, advantages - coefficient * (taken + entropies), 0.0)
+    return advantages - coefficient * (taken + entropies)
 
 
 def rescaled_repo_advantages(
@@ -519,11 +519,9 @@ def rescaled_repo_advantages(
         array([[ 1.069, -0.77 ]])
     """
     scale = number("scale", scale)
-    mask, taken, advantages = over_tokens(
-        response_mask, token_log_probs=token_log_probs, advantages=advantages
-    )
+    _, taken, advantages = over_tokens(response_mask, token_log_probs=token_log_probs, advantages=advantages)
     factor = np.maximum(1 - scale * np.sign(advantages) * taken, 0.0)
-    return np.where(mask, advantages * factor, 0.0)
+    return advantages * factor
 
 
 def entropy_bonus_loss(
