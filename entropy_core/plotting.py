@@ -25,6 +25,7 @@ __all__ = [
     "advantage_weights",
     "bands_over_time",
     "covariance_signs",
+    "curves_over_coefficient",
     "entropy_against_temperature",
     "entropy_paths",
     "error_ranges",
@@ -32,6 +33,7 @@ __all__ = [
     "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
+    "loop_regimes",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
@@ -742,6 +744,93 @@ def grouped_dots(
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
 
+def curves_over_coefficient(
+    predicted_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
+    measured_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
+    horizontal: str,
+) -> ThemedFigure:
+    """Several quantities over a coefficient, one panel each: predictions as lines, measurements as points.
+
+    Args:
+        predicted_by_panel: label of each vertical axis, with its unit, to the cases; each case to two rows,
+            coefficients > 0 and the predicted values there.
+        measured_by_panel: the same labels and cases to the coefficients and measured values.
+        horizontal: label of the coefficients, with their unit in brackets; the axis is logarithmic.
+
+    Returns:
+        Panels side by side, each with a vertical axis of its own; lines from solid to dotted in the order of
+        the cases, named below.
+    """
+    said, styles, markers = [], ("-", "--", "-.", ":"), "os^v"
+    with _axes(7.4, 3.6, columns=len(predicted_by_panel), sharey=False) as (figure, panels):
+        for axes, (vertical, predicted) in zip(panels, predicted_by_panel.items(), strict=True):
+            for k, (case, line) in enumerate(predicted.items()):
+                places, values = measured_by_panel[vertical][case]
+                axes.semilogx(*line, styles[k % 4], color=PREDICTION, linewidth=1.4, label=case)
+                axes.semilogx(places, values, markers[k % 4], color=MEASUREMENT, markersize=4.5)
+                said.append(
+                    f"{vertical}, {case}: measured from {values[0]:.3g} to {values[-1]:.3g} "
+                    f"for coefficients from {places[0]:.3g} to {places[-1]:.3g}"
+                )
+            axes.set_xlabel(horizontal)
+            axes.set_ylabel(vertical)
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return ThemedFigure(figure, f"Predicted lines and measured points. {'; '.join(said)}.")
+
+
+def loop_regimes(
+    pulls: Real[np.ndarray, " runs"],
+    gains: Real[np.ndarray, " runs"],
+    kinds: Sequence[str],
+    borders: Mapping[str, tuple[Real[np.ndarray, " places"], Real[np.ndarray, " places"]]],
+) -> ThemedFigure:
+    """What each run of a controlled loop did, over its two numbers, with the predicted borders.
+
+    Args:
+        pulls: ε of each run, the share of its way that a logit goes in one step.
+        gains: q of each run, rate times varentropy.
+        kinds: what each run did, in words; at most three kinds, in the order of their first run.
+        borders: name of each predicted border to the pulls and gains of its line.
+
+    Returns:
+        One panel, both axes logarithmic.
+    """
+    pulls, gains, kinds = np.asarray(pulls, float), np.asarray(gains, float), np.asarray(kinds)
+    styles = (("o", MEASUREMENT), ("^", "none"), ("x", MEASUREMENT))
+    with _axes(6.8, 4.2) as (figure, (axes,)):
+        names = sorted(set(kinds.tolist()))
+        for (marker, face), kind in zip(styles, names, strict=False):
+            here = kinds == kind
+            axes.loglog(
+                pulls[here],
+                gains[here],
+                marker,
+                color=MEASUREMENT,
+                markerfacecolor=face,
+                markersize=4.5,
+                label=kind,
+            )
+        for name, (at, level) in borders.items():
+            axes.loglog(at, level, color=PREDICTION)
+            _beside(axes, at[-1], level[-1], name, PREDICTION, (6, -4))
+        axes.set_xlim(right=1.35 * max(at[-1] for at, _ in borders.values()))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("pull ε = ηα  (share of its way a logit goes in one step)")
+        axes.set_ylabel("gain q = κ Var(log π)  (dimensionless)")
+        figure.legend(loc="outside lower center", ncols=3)
+    counts = ", ".join(f"{np.sum(kinds == kind)} {kind}" for kind in names)
+    return ThemedFigure(
+        figure,
+        f"{pulls.size} runs over pull from {pulls.min():.2g} to {pulls.max():.2g} and gain from "
+        f"{gains.min():.2g} to {gains.max():.2g}, both axes logarithmic: {counts}. "
+        f"Lines: {', '.join(borders)}.",
+    )
+
+
 _AT_LEFT = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
 
 
@@ -764,10 +853,10 @@ def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) 
 
 
 @contextmanager
-def _axes(width: float, height: float, columns: int = 1):
+def _axes(width: float, height: float, columns: int = 1, sharey: bool = True):
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        yield figure, figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+        yield figure, figure.subplots(1, columns, sharey=sharey, squeeze=False)[0]
 
 
 def _beside(

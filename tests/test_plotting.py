@@ -129,7 +129,24 @@ def error_ranges():
     return plotting.error_ranges({"steps": laws, "entropy": laws})
 
 
+def curves_over_coefficient():
+    """Two cases of one quantity, the second measured half as large as predicted."""
+    lines = {"10": np.array([[0.1, 1.0], [1.0, 2.0]]), "1000": np.array([[0.2, 2.0], [2.0, 4.0]])}
+    points = {"10": np.array([[0.1, 1.0], [1.0, 2.0]]), "1000": np.array([[0.2, 2.0], [1.0, 2.5]])}
+    name, axis = "entropy  (nats)", "coefficient  (reward / nat)"
+    return plotting.curves_over_coefficient({name: lines}, {name: points}, axis)
+
+
+def loop_regimes():
+    """Three runs of three kinds and one border."""
+    border = {"q = 1": (np.array([0.01, 1.0]), np.array([1.0, 1.0]))}
+    kinds = ["settles", "overshoots", "grows"]
+    return plotting.loop_regimes(np.array([0.01, 0.1, 1.0]), np.array([0.001, 0.5, 2.0]), kinds, border)
+
+
 FIGURES = [
+    curves_over_coefficient,
+    loop_regimes,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -148,6 +165,15 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    curves_over_coefficient: [
+        "entropy  (nats), 10: measured from 1 to 2 for coefficients from 0.1 to 1",
+        "1000: measured from 1 to 2.5 for coefficients from 0.2 to 2",
+    ],
+    loop_regimes: [
+        "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
+        "1 grows, 1 overshoots, 1 settles",
+        "Lines: q = 1",
+    ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
         "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
@@ -424,3 +450,24 @@ def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
     (line, _), (points, _), *_ = drawn("plot")
     np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
     np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])
+
+
+def test_regimes_draw_each_kind_by_itself_and_the_border(drawn):
+    loop_regimes()
+    points, line = drawn("loglog")[:3], drawn("loglog")[3]
+    assert [(float(p[0][0][0]), float(p[0][1][0]), p[1]["label"]) for p in points] == [
+        (1.0, 2.0, "grows"),
+        (0.1, 0.5, "overshoots"),
+        (0.01, 0.001, "settles"),
+    ]
+    assert line[1]["color"] == plotting.PREDICTION
+    assert line[0][1].tolist() == [1.0, 1.0]
+
+
+def test_curves_draw_predictions_as_lines_and_measurements_as_points(drawn):
+    curves_over_coefficient()
+    line, point = drawn("semilogx")[2:4]
+    assert line[0][1].tolist() == [2.0, 4.0]
+    assert line[1]["color"] == plotting.PREDICTION
+    assert point[0][1].tolist() == [1.0, 2.5]
+    assert point[1]["color"] == plotting.MEASUREMENT

@@ -6,7 +6,7 @@ promised accuracy at 1e5 actions rests on it.
 
 import numpy as np
 
-__all__ = ["allowed_actions", "number", "over_actions", "read_logits", "read_rows"]
+__all__ = ["allowed_actions", "number", "over_actions", "over_batch", "read_logits", "read_rows"]
 
 
 def read_logits(logits) -> np.ndarray:
@@ -88,6 +88,23 @@ def number(name: str, value) -> float:
     if not np.isfinite(array):
         raise ValueError(f"{name} must be finite; {value} came. Pass a finite float.")
     return float(array)
+
+
+def over_batch(**values) -> list[np.ndarray]:
+    """Return the named numbers as float64 arrays of one shape, or say what is wrong with them."""
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must be real numbers; dtype {array.dtype} came. Convert it to float64.")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite; NaN or an infinity came. Give finite numbers.")
+    try:
+        return list(np.broadcast_arrays(*(array.astype(np.float64) for array in arrays.values())))
+    except ValueError:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise ValueError(
+            f"shapes must broadcast together; {shapes} came. Insert axes of length 1 until they agree."
+        ) from None
 
 
 def allowed_actions(logits: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ The gap x = z_1 − z_2 of two actions moves at Δ/(1 + cosh x), so that x + sin
 import numpy as np
 
 from entropy_core._shapes import Float, Real
-from entropy_core.reference._validation import allowed_actions, number, over_actions
+from entropy_core.reference._validation import allowed_actions, number, over_actions, over_batch
 
 __all__ = ["policy_gradient_escape_time", "policy_gradient_gap", "regularised_gradient_logits"]
 
@@ -48,7 +48,7 @@ def policy_gradient_gap(
         >>> policy_gradient_gap(-4.0, 1.0, np.array([0.0, 31.29, 1e6])).round(3)
         array([-4.   ,  0.   , 14.509])
     """
-    gap, reward_gap, time = _broadcast(gap=gap, reward_gap=reward_gap, time=time)
+    gap, reward_gap, time = over_batch(gap=gap, reward_gap=reward_gap, time=time)
     _check_gap("gap", gap)
     drift = reward_gap * time
     if (np.abs(drift) > 1e300).any():
@@ -94,7 +94,7 @@ def policy_gradient_escape_time(
         >>> policy_gradient_escape_time(np.array([-2.0, -4.0, -8.0]), 0.0, 1.0).round(1)
         array([   5.6,   31.3, 1498.5])
     """
-    gap, new_gap, reward_gap = _broadcast(gap=gap, new_gap=new_gap, reward_gap=reward_gap)
+    gap, new_gap, reward_gap = over_batch(gap=gap, new_gap=new_gap, reward_gap=reward_gap)
     _check_gap("gap", gap)
     _check_gap("new_gap", new_gap)
     if (reward_gap == 0).any():
@@ -157,23 +157,6 @@ def _inverse(level):
     for _ in range(NEWTON_STEPS):
         x = x - (x + np.sinh(x) - size) / (1 + np.cosh(x))
     return np.copysign(x, level)
-
-
-def _broadcast(**values) -> list[np.ndarray]:
-    """Return the named numbers as float64 arrays of one shape, or say what is wrong with them."""
-    arrays = {name: np.asarray(value) for name, value in values.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must be real numbers; dtype {array.dtype} came. Convert it to float64.")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} must be finite; NaN or an infinity came. Give finite numbers.")
-    try:
-        return list(np.broadcast_arrays(*(array.astype(np.float64) for array in arrays.values())))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-        raise ValueError(
-            f"shapes must broadcast together; {shapes} came. Insert axes of length 1 until they agree."
-        ) from None
 
 
 def _check_gap(name, gap):

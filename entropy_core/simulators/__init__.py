@@ -11,6 +11,7 @@ from entropy_core.simulators.bandit import (
     policy_gradient_flow,
     sampled_policy_gradient,
 )
+from entropy_core.simulators.controlled import ControlledRun, controlled_ascent, entropy_coefficient_at
 from entropy_core.simulators.exchange import (
     ExchangeFit,
     corrected_akaike,
@@ -39,6 +40,7 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
+    "ControlledRun",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
@@ -46,7 +48,9 @@ __all__ = [
     "Rollouts",
     "TabularMDP",
     "aligned_bandits",
+    "controlled_ascent",
     "corrected_akaike",
+    "entropy_coefficient_at",
     "escape_times",
     "exact_gradient_ascent",
     "exponential_feature",

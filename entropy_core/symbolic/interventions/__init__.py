@@ -1,0 +1,5 @@
+"""What is done to a policy update to keep entropy, as symbols; modules as in the numeric layers."""
+
+from entropy_core.symbolic.interventions import controllers, regularisers
+
+__all__ = ["controllers", "regularisers"]
