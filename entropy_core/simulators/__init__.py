@@ -28,6 +28,12 @@ from entropy_core.simulators.optimisation import (
     exact_gradient_ascent,
     sampled_gradient_ascent,
 )
+from entropy_core.simulators.responses import (
+    SampledResponses,
+    prefix_tree,
+    sample_responses,
+    token_chain,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -44,6 +50,7 @@ __all__ = [
     "LateLaw",
     "OptimiserRun",
     "Rollouts",
+    "SampledResponses",
     "TabularMDP",
     "aligned_bandits",
     "corrected_akaike",
@@ -58,11 +65,14 @@ __all__ = [
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
+    "prefix_tree",
     "random_mdps",
     "random_steps",
     "return_times",
     "rollouts",
+    "sample_responses",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "token_chain",
 ]
