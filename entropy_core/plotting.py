@@ -705,6 +705,7 @@ def grouped_dots(
     ours: str = "entropy_core",
     line: tuple[float, str] | None = None,
     missing: str = "none",
+    rows: str = "method",
 ) -> ThemedFigure:
     """Positive numbers of several methods on one logarithmic axis, a row for each method, in groups.
 
@@ -715,13 +716,14 @@ def grouped_dots(
         ours: methods whose name begins so are drawn filled, the others open.
         line: a number to compare with and the words for it.
         missing: what is written where a method has no value at all.
+        rows: what the rows are, for the axis.
 
     Returns:
         One panel; the median of many values is a bar.
     """
-    rows = sum(len(methods) for methods in values_by_group.values()) + 1.3 * len(values_by_group)
+    lines = sum(len(methods) for methods in values_by_group.values()) + 1.3 * len(values_by_group)
     level, ticks, said = 0.0, {}, []
-    with _axes(6.8, 0.27 * rows + 0.9) as (figure, (axes,)):
+    with _axes(6.8, 0.27 * lines + 0.9) as (figure, (axes,)):
         axes.set_xscale("log")
         for group, methods in values_by_group.items():
             level -= 1.3
@@ -739,7 +741,7 @@ def grouped_dots(
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(level - 0.7, -0.6 if line is None else 0.4)
         axes.set_xlabel(f"{quantity}  ({unit})")
-        axes.set_ylabel("method")
+        axes.set_ylabel(rows)
     compared = "" if line is None else f", with a line at {line[0]:.2g}, {line[1]}"
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
@@ -825,10 +827,10 @@ def averages_over_share(
             axes.plot(shares, exact, color=PREDICTION)
             axes.plot(shares, sampled_by_average[title], "o", color=MEASUREMENT, markersize=5)
             axes.set_title(title)
-            axes.set_xlabel(f"{share}  (probability)")
             axes.set_ylim(0, 1.15 * max(np.max(exact), np.max(sampled_by_average[title])))
             worst = np.abs(np.asarray(sampled_by_average[title]) - exact).max()
             said.append(f"{title}: from {exact[0]:.3g} to {exact[-1]:.3g}, points at most {worst:.1g} away")
+        panels[len(panels) // 2].set_xlabel(f"{share}  (probability)")
         panels[0].set_ylabel("entropy  (nats)")
     return ThemedFigure(
         figure,
