@@ -66,8 +66,15 @@ def test_forbidden_tokens_are_as_if_absent():
         torch.testing.assert_close(call(wide, tree, HORIZON), call(logits, TREE, HORIZON))
     leaf = wide.clone().requires_grad_()
     batched.sequence_entropy(leaf, tree, HORIZON).sum().backward()
-    for found in (leaf.grad, batched.sequence_advantages(wide, paid, tree, HORIZON)):
+    gradient = batched.sequence_entropy_gradient(logits, TREE, HORIZON)
+    gain = batched.sequence_advantages(logits, payment, TREE, HORIZON)
+    for found, expected in (
+        (leaf.grad, gradient),
+        (batched.sequence_entropy_gradient(wide, tree, HORIZON), gradient),
+        (batched.sequence_advantages(wide, paid, tree, HORIZON), gain),
+    ):
         assert (found[..., -1] == 0).all()
+        torch.testing.assert_close(found[..., :-1], expected)
     parts = batched.first_order_sequence_entropy_change(wide, paid, tree, HORIZON)
     torch.testing.assert_close(
         parts, batched.first_order_sequence_entropy_change(logits, payment, TREE, HORIZON)
@@ -79,9 +86,10 @@ def test_a_state_that_is_never_reached_has_no_advantage():
     logits[0, 1] = -torch.inf
     logits[1] = torch.tensor([-torch.inf, 0.0, -torch.inf])
     alone = torch.tensor([[1, 2, -1], [-1, -1, -1], [-1, 3, 0], [-1, -1, -1]])
-    found = batched.sequence_advantages(logits, torch.ones_like(logits), alone, HORIZON)
+    payment = torch.arange(12.0, dtype=torch.float64).reshape(4, 3)
+    found = batched.sequence_advantages(logits, payment, alone, HORIZON)
     assert (found[2:] == 0).all()
-    assert found.isfinite().all()
+    assert (found[0, [0, 2]] != 0).all()
 
 
 def responses():
