@@ -23,9 +23,11 @@ from entropy_core._shapes import Real
 __all__ = [
     "ThemedFigure",
     "advantage_weights",
+    "averages_over_share",
     "bands_over_time",
     "covariance_signs",
     "curves_over_coefficient",
+    "entropy_contributions",
     "entropy_against_temperature",
     "entropy_paths",
     "error_ranges",
@@ -705,6 +707,7 @@ def grouped_dots(
     ours: str = "entropy_core",
     line: tuple[float, str] | None = None,
     missing: str = "none",
+    rows: str = "method",
 ) -> ThemedFigure:
     """Positive numbers of several methods on one logarithmic axis, a row for each method, in groups.
 
@@ -715,13 +718,14 @@ def grouped_dots(
         ours: methods whose name begins so are drawn filled, the others open.
         line: a number to compare with and the words for it.
         missing: what is written where a method has no value at all.
+        rows: what the rows are, for the axis.
 
     Returns:
         One panel; the median of many values is a bar.
     """
-    rows = sum(len(methods) for methods in values_by_group.values()) + 1.3 * len(values_by_group)
+    lines = sum(len(methods) for methods in values_by_group.values()) + 1.3 * len(values_by_group)
     level, ticks, said = 0.0, {}, []
-    with _axes(6.8, 0.27 * rows + 0.9) as (figure, (axes,)):
+    with _axes(6.8, 0.27 * lines + 0.9) as (figure, (axes,)):
         axes.set_xscale("log")
         for group, methods in values_by_group.items():
             level -= 1.3
@@ -739,7 +743,7 @@ def grouped_dots(
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(level - 0.7, -0.6 if line is None else 0.4)
         axes.set_xlabel(f"{quantity}  ({unit})")
-        axes.set_ylabel("method")
+        axes.set_ylabel(rows)
     compared = "" if line is None else f", with a line at {line[0]:.2g}, {line[1]}"
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
@@ -850,6 +854,78 @@ def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) 
         return f"{values[0]:.2g}"
     axes.plot(np.median(values), level, "|", color=_INK, markersize=13, markeredgewidth=2)
     return f"{values.min():.1g} to {values.max():.1g}, median {np.median(values):.1g}"
+
+
+def entropy_contributions(
+    before: Mapping[str, float], after: Mapping[str, float], unit: str = "nats"
+) -> ThemedFigure:
+    """What the token choices of a response add to its entropy, before and after a step.
+
+    Args:
+        before: name of each choice to its contribution, its probability times its entropy; the sum is H_seq.
+        after: the same after the step, under the same names.
+        unit: unit of the contributions.
+
+    Returns:
+        One panel, two bars for each choice; the sums stand in the legend.
+    """
+    places, names = np.arange(len(before)), list(before)
+    heights = [np.array([values[name] for name in names], float) for values in (before, after)]
+    with _axes(6.6, 3.4) as (figure, (axes,)):
+        for offset, values, colour, alpha, when in (
+            (-0.2, heights[0], _INK, 0.35, "before"),
+            (0.2, heights[1], MEASUREMENT, 1.0, "after"),
+        ):
+            label = f"{when}: {values.sum():.3g} {unit} together"
+            axes.bar(places + offset, values, 0.38, color=colour, alpha=alpha, label=label)
+        axes.set_xticks(places, names)
+        axes.set_ylim(0, 1.35 * max(values.max() for values in heights))
+        axes.legend(loc="upper center")
+        axes.set_xlabel("choice  (by prefix)")
+        axes.set_ylabel(f"contribution to $H_{{seq}}$  ({unit})")
+    told = "; ".join(f"{name} {before[name]:.3g} to {after[name]:.3g}" for name in names)
+    return ThemedFigure(
+        figure,
+        f"Bars of contributions to the entropy of a response, in {unit}, before and after a step: {told}. "
+        f"Their sum goes from {heights[0].sum():.3g} to {heights[1].sum():.3g}.",
+    )
+
+
+def averages_over_share(
+    shares: Real[np.ndarray, " shares"],
+    exact_by_average: Mapping[str, Real[np.ndarray, " shares"]],
+    sampled_by_average: Mapping[str, Real[np.ndarray, " shares"]],
+    share: str,
+) -> ThemedFigure:
+    """Several averages of one policy's token entropies over a share, exact as lines and sampled as points.
+
+    Args:
+        shares: probabilities, 0 to 1.
+        exact_by_average: title of each panel to the expected values, in nats.
+        sampled_by_average: the same titles to the values from sampled responses, in nats.
+        share: what the probability is of, for the axis.
+
+    Returns:
+        Small multiples, each with its own vertical axis.
+    """
+    said = []
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        panels = figure.subplots(1, len(exact_by_average), squeeze=False)[0]
+        for axes, (title, exact) in zip(panels, exact_by_average.items(), strict=True):
+            axes.plot(shares, exact, color=PREDICTION)
+            axes.plot(shares, sampled_by_average[title], "o", color=MEASUREMENT, markersize=5)
+            axes.set_title(title)
+            axes.set_ylim(0, 1.15 * max(np.max(exact), np.max(sampled_by_average[title])))
+            worst = np.abs(np.asarray(sampled_by_average[title]) - exact).max()
+            said.append(f"{title}: from {exact[0]:.3g} to {exact[-1]:.3g}, points at most {worst:.1g} away")
+        panels[len(panels) // 2].set_xlabel(f"{share}  (probability)")
+        panels[0].set_ylabel("entropy  (nats)")
+    return ThemedFigure(
+        figure,
+        f"{len(said)} averages over the probability of {share} from {shares[0]:.2g} to {shares[-1]:.2g}, "
+        f"in nats, lines exact and points sampled. {'; '.join(said)}.",
+    )
 
 
 @contextmanager

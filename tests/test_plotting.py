@@ -147,6 +147,23 @@ def loop_regimes():
 FIGURES = [
     curves_over_coefficient,
     loop_regimes,
+def entropy_contributions():
+    """The first choice falls, the second rises by more."""
+    return plotting.entropy_contributions(
+        {"first": 2.0, "after A": 1.5}, {"first": 1.75, "after A": 3.0}, "bits"
+    )
+
+
+def averages_over_share():
+    """Two averages that move in opposite directions; one point is a quarter off."""
+    exact = {"per response": np.array([1.0, 2.0, 3.0]), "per token": np.array([0.5, 0.4, 0.3])}
+    sampled = {"per response": np.array([1.0, 2.25, 3.0]), "per token": exact["per token"]}
+    return plotting.averages_over_share(np.array([0.1, 0.5, 0.9]), exact, sampled, "a short answer")
+
+
+FIGURES = [
+    entropy_contributions,
+    averages_over_share,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -173,6 +190,10 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
+    entropy_contributions: ["in bits", "first 2 to 1.75; after A 1.5 to 3", "sum goes from 3.5 to 4.75"],
+    averages_over_share: [
+        "2 averages over the probability of a short answer from 0.1 to 0.9",
+        "per response: from 1 to 3, points at most 0.2 away; per token: from 0.5 to 0.3",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -471,3 +492,17 @@ def test_curves_draw_predictions_as_lines_and_measurements_as_points(drawn):
     assert line[1]["color"] == plotting.PREDICTION
     assert point[0][1].tolist() == [1.0, 2.5]
     assert point[1]["color"] == plotting.MEASUREMENT
+def test_contributions_are_drawn_as_given_beside_their_sums(drawn):
+    entropy_contributions()
+    (before, said), (after, _) = drawn("bar")
+    np.testing.assert_array_equal(before[1], [2.0, 1.5])
+    np.testing.assert_array_equal(after[1], [1.75, 3.0])
+    assert said["label"] == "before: 3.5 bits together"
+
+
+def test_averages_are_lines_and_samples_are_points(drawn):
+    averages_over_share()
+    (line, look), (points, _), *_ = drawn("plot")
+    np.testing.assert_array_equal(line[1], [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(points[1], [1.0, 2.25, 3.0])
+    assert look["color"] == plotting.PREDICTION

@@ -29,6 +29,12 @@ from entropy_core.simulators.optimisation import (
     exact_gradient_ascent,
     sampled_gradient_ascent,
 )
+from entropy_core.simulators.responses import (
+    SampledResponses,
+    prefix_tree,
+    sample_responses,
+    token_chain,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -46,6 +52,7 @@ __all__ = [
     "LateLaw",
     "OptimiserRun",
     "Rollouts",
+    "SampledResponses",
     "TabularMDP",
     "aligned_bandits",
     "controlled_ascent",
@@ -62,11 +69,14 @@ __all__ = [
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
+    "prefix_tree",
     "random_mdps",
     "random_steps",
     "return_times",
     "rollouts",
+    "sample_responses",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "token_chain",
 ]

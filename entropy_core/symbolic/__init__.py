@@ -25,8 +25,8 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
-layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
+The subjects `softmax`, `dynamics`, `updates`, `tabular`, `sequences` and `trajectories` carry the names of
+the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
 `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
@@ -40,6 +40,7 @@ from entropy_core.symbolic import (
     merging,
     outcomes,
     rules,
+    sequences,
     softmax,
     tabular,
     ties,
@@ -121,6 +122,7 @@ from entropy_core.symbolic.rules import (
     softmax_weights,
     substitute,
 )
+from entropy_core.symbolic.sequences import first_order_sequence_entropy_change, future_entropy
 from entropy_core.symbolic.softmax import (
     covariance_over_actions,
     entropy,
@@ -180,9 +182,11 @@ __all__ = [
     "entropy_of_wrong",
     "evaluate",
     "first_order_entropy_change",
+    "first_order_sequence_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
     "fold",
+    "future_entropy",
     "indicator_picks",
     "interventions",
     "inverse_temperature",
@@ -214,6 +218,7 @@ __all__ = [
     "score_has_mean_zero",
     "score_trick",
     "second_order_entropy_change",
+    "sequences",
     "softmax",
     "softmax_weights",
     "step_size",
