@@ -144,9 +144,6 @@ def loop_regimes():
     return plotting.loop_regimes(np.array([0.01, 0.1, 1.0]), np.array([0.001, 0.5, 2.0]), kinds, border)
 
 
-FIGURES = [
-    curves_over_coefficient,
-    loop_regimes,
 def entropy_contributions():
     """The first choice falls, the second rises by more."""
     return plotting.entropy_contributions(
@@ -164,6 +161,8 @@ def averages_over_share():
 FIGURES = [
     entropy_contributions,
     averages_over_share,
+    curves_over_coefficient,
+    loop_regimes,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -182,6 +181,11 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    entropy_contributions: ["in bits", "first 2 to 1.75; after A 1.5 to 3", "sum goes from 3.5 to 4.75"],
+    averages_over_share: [
+        "2 averages over the probability of a short answer from 0.1 to 0.9",
+        "per response: from 1 to 3, points at most 0.2 away; per token: from 0.5 to 0.3",
+    ],
     curves_over_coefficient: [
         "entropy  (nats), 10: measured from 1 to 2 for coefficients from 0.1 to 1",
         "1000: measured from 1 to 2.5 for coefficients from 0.2 to 2",
@@ -190,10 +194,6 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
-    entropy_contributions: ["in bits", "first 2 to 1.75; after A 1.5 to 3", "sum goes from 3.5 to 4.75"],
-    averages_over_share: [
-        "2 averages over the probability of a short answer from 0.1 to 0.9",
-        "per response: from 1 to 3, points at most 0.2 away; per token: from 0.5 to 0.3",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -492,6 +492,8 @@ def test_curves_draw_predictions_as_lines_and_measurements_as_points(drawn):
     assert line[1]["color"] == plotting.PREDICTION
     assert point[0][1].tolist() == [1.0, 2.5]
     assert point[1]["color"] == plotting.MEASUREMENT
+
+
 def test_contributions_are_drawn_as_given_beside_their_sums(drawn):
     entropy_contributions()
     (before, said), (after, _) = drawn("bar")
