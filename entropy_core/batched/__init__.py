@@ -34,6 +34,12 @@ from entropy_core.batched.dynamics import (
     third_order_entropy_change,
 )
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
+from entropy_core.batched.sampled_token import (
+    entropy_neutral_probability,
+    sampled_token_delta_logits,
+    sampled_token_first_order_entropy_change,
+    token_entropy_scores,
+)
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -71,6 +77,7 @@ __all__ = [
     "entropy_change",
     "entropy_change_bound",
     "entropy_gradient",
+    "entropy_neutral_probability",
     "expected_return",
     "first_order_entropy_change",
     "fisher",
@@ -85,10 +92,13 @@ __all__ = [
     "probs",
     "regularised_gradient_logits",
     "return_gradient",
+    "sampled_token_delta_logits",
+    "sampled_token_first_order_entropy_change",
     "second_order_entropy_change",
     "third_order_entropy_change",
     "state_occupancy",
     "state_values",
     "step_moments",
+    "token_entropy_scores",
     "varentropy",
 ]

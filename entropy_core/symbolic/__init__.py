@@ -25,7 +25,7 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
+The subjects `softmax`, `dynamics`, `updates`, `sampled_token`, `tabular` and `trajectories` carry the names of the numeric
 layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
 `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
@@ -39,6 +39,7 @@ from entropy_core.symbolic import (
     merging,
     outcomes,
     rules,
+    sampled_token,
     softmax,
     tabular,
     ties,
@@ -208,6 +209,7 @@ __all__ = [
     "realise",
     "rewards",
     "rules",
+    "sampled_token",
     "score",
     "score_has_mean_zero",
     "score_trick",
