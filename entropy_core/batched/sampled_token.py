@@ -189,7 +189,10 @@ def _read(logits, tokens, advantages, response_mask):
     dtype = torch.promote_types(logits.dtype, advantages.dtype)
     logits = torch.where(counted.unsqueeze(-1), logits, 0.0).to(dtype)
     chosen = torch.where(counted, tokens, 0).unsqueeze(-1)
-    one = torch.where(logits.gather(-1, chosen) == -torch.inf, torch.nan, 1.0).to(dtype)
-    own = torch.zeros_like(logits).scatter(-1, chosen, one)
-    score = CentreTransposed.apply(own, logits)
-    return logits, score, advantages.to(dtype)
+    forbidden = logits.gather(-1, chosen).squeeze(-1) == -torch.inf
+    own = torch.zeros_like(logits).scatter(-1, chosen, 1.0)
+    return (
+        logits,
+        CentreTransposed.apply(own, logits),
+        torch.where(forbidden, torch.nan, advantages).to(dtype),
+    )

@@ -63,7 +63,10 @@ def sampled_entropy_rate():
         Derivation(_lemma(sampled_token_delta_logits))
         .to(-_rate * Cov(log_probs, Indicator(_a) - probs), r"$\eta A$ is a constant")
         .to(-_rate * (Cov(log_probs, Indicator(_a)) - Cov(probs, log_probs)), "linearity")
-        .to(sampled_token_first_order_entropy_change, r"$\mathbb{E}[e_a f] = \pi_a f_a$, $H = -\mathbb{E}[\log\pi]$")
+        .to(
+            sampled_token_first_order_entropy_change,
+            r"$\mathbb{E}[e_a f] = \pi_a f_a$, $H = -\mathbb{E}[\log\pi]$",
+        )
     )
 
 
