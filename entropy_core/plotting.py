@@ -513,9 +513,10 @@ def sampled_token_losses(
         axes.set_ylabel("entropy lost per unit of step  (nats)")
     return ThemedFigure(
         figure,
-        f"Entropy lost per unit of step over the probability of the reinforced token, for {probs.size} tokens "
-        f"with probabilities {_listed(probs)}. If its logit alone is raised the loss changes sign at "
-        f"e^(-H) = {naive:.3g}; with the score's other part it changes sign at p* = {neutral_probability:.3g}. "
+        f"Entropy lost per unit of step over the probability of the reinforced token, for {probs.size} "
+        f"tokens with probabilities {_listed(probs)}. If its logit alone is raised the loss changes sign at "
+        f"e^(-H) = {naive:.3g}; with the score's other part it changes sign at "
+        f"p* = {neutral_probability:.3g}. "
         f"Tokens between the two: {_listed(probs[(probs > naive) & (probs < neutral_probability)])}.",
     )
 

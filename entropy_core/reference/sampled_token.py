@@ -142,7 +142,8 @@ def token_entropy_scores(
         ValueError: shapes differ, or a value is not finite where the token counts.
 
     Numerics:
-        Error ≤ 1e-12 × π_a (|log π_a| + H): near e^{−H} the two cancel. tests/agreement/test_sampled_token.py.
+        Error ≤ 1e-12 × π_a (|log π_a| + H): near e^{−H} the two cancel.
+        tests/agreement/test_sampled_token.py.
 
     Source: claim `entropy-gradient-logits`, chapter entropy-covariance-identity; [wang2026entropy].
 

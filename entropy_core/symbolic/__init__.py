@@ -25,8 +25,8 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates`, `sampled_token`, `tabular` and `trajectories` carry the names of the numeric
-layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
+The subjects `softmax`, `dynamics`, `updates`, `sampled_token`, `tabular` and `trajectories` carry the names
+of the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
 `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of

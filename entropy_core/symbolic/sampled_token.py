@@ -1,4 +1,4 @@
-r"""The step that reinforces one sampled token, as symbols, and what it does to entropy to first and second order.
+r"""The step that reinforces one sampled token, as symbols, and what it does to entropy.
 
 a is the token sampled from π and A the number it is reinforced with, any number unless A_a is written, which
 is the advantage r_a − E r. S = π(log π + H) is the token's entropy score. Same names as in
@@ -6,7 +6,7 @@ is the advantage r_a − E r. S = π(log π + H) is the token's entropy score. S
 line.
 """
 
-from sympy import KroneckerDelta, Rational, S
+from sympy import KroneckerDelta, Rational, S, exp
 
 from entropy_core.symbolic.derivation import Derivation
 from entropy_core.symbolic.dynamics import first_order_entropy_change, second_order_entropy_change
@@ -29,6 +29,7 @@ __all__ = [
     "average_score",
     "average_step",
     "diagonal_entropy_rate",
+    "finite_covariance",
     "mean_score",
     "natural_direction",
     "natural_entropy_rate",
@@ -58,7 +59,7 @@ sampled_token_first_order_entropy_change = -_rate * (_score - score_baseline)
 
 
 def sampled_entropy_rate():
-    """The lemma for the step of one sampled token. Formula: −Cov(log π, ηA(e_a − π)) = −ηA(S_a − Cov(π, log π))."""
+    """The lemma for one sampled token. Formula: −Cov(log π, ηA(e_a − π)) = −ηA(S_a − Cov(π, log π))."""
     return (
         Derivation(_lemma(sampled_token_delta_logits))
         .to(-_rate * Cov(log_probs, Indicator(_a) - probs), r"$\eta A$ is a constant")
@@ -73,7 +74,8 @@ def sampled_entropy_rate():
 def sampled_second_order():
     """Second-order term of the same step, first order not included.
 
-    Formula: −½η²A² [(π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π) + E[(1 + log π + H)(π − E π)²]].
+    Formula: −½η²A² times (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π)
+    + E[(1 + log π + H)(π − E π)²].
 
     Returns:
         the proved derivation.
@@ -88,6 +90,15 @@ def sampled_second_order():
         Derivation(beyond.xreplace({delta_logits: sampled_token_delta_logits}))
         .to(-Rational(1, 2) * _rate**2 * curvature, r"$\eta A$ is a constant")
         .to(-Rational(1, 2) * _rate**2 * (own + shared + of_policy), "expand the square")
+    )
+
+
+def finite_covariance():
+    """What decides a finite step, through scores. Formula: Cov(e^u, log π) = Σ_a S_a e^{u_a}."""
+    return (
+        Derivation(Cov(exp(delta_logits), log_probs))
+        .to(E(exp(delta_logits) * (log_probs + entropy)), r"$H = -\mathbb{E}[\log\pi]$")
+        .to(Total(token_entropy_scores * exp(delta_logits)), r"$S = \pi(\log\pi + H)$")
     )
 
 
@@ -196,7 +207,7 @@ def natural_direction():
 
 
 def natural_entropy_rate():
-    """The rate under the natural gradient of one token. Formula: −Cov(log π, ηA e_a / π) = −ηA (log π_a + H)."""
+    """The natural gradient of one token. Formula: −Cov(log π, ηA e_a / π) = −ηA (log π_a + H)."""
     return (
         Derivation(_lemma(_rate * Indicator(_a) / probs))
         .to(-_rate * Cov(log_probs, Indicator(_a) / probs), r"$\eta A$ is a constant")

@@ -179,6 +179,26 @@ def test_neutral_probability_turns_the_sign_and_lies_within_its_bounds(record_pr
     record_property("least share of the upper bound", f"{nearest:.2f}")
 
 
+@pytest.mark.claim("promised-falls-are-kept")
+def test_no_promised_fall_becomes_a_rise_at_any_step_size(record_property):
+    rng, falls, broken_rises = np.random.default_rng(12), 0, 0
+    for n in (2, 3, 10, 100):
+        z = rng.normal(size=(5000, n)) * rng.uniform(0.2, 8, (5000, 1))
+        tokens = np.where(rng.random(5000) < 0.5, z.argmax(-1), rng.integers(0, n, 5000))
+        for sign in (1.0, -1.0):
+            promised = reference.sampled_token_first_order_entropy_change(
+                z, tokens, sign * np.ones(5000), 1.0
+            )
+            for size in (0.1, 1.0, 10.0, 100.0):
+                step = reference.sampled_token_delta_logits(z, tokens, sign * np.ones(5000), size)
+                change = reference.entropy_change(z, step)
+                falls += (promised < 0).sum()
+                broken_rises += ((promised > 0) & (change < 0)).sum()
+                assert change[promised < 0].max() <= 1e-12
+    record_property("promised falls, all kept", f"{falls}")
+    assert broken_rises > 0.2 * falls, "rises are broken by the same steps"
+
+
 def test_reference_explains_what_is_wrong(without_shape_checks):
     z, one = np.log([[0.5, 0.5]]), np.ones(1)
     with pytest.raises(ValueError, match="allowed action"):

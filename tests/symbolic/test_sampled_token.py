@@ -11,6 +11,7 @@ from entropy_core.symbolic import (
     action_index,
     advantages,
     check,
+    delta_logits,
     entropy,
     fisher,
     log_probs,
@@ -34,6 +35,11 @@ drawn = probs.at(a) * step_size * advantages.at(a) * (KroneckerDelta(a, i) - pro
 # name of the derivation: left side, right side, a false right side
 STATEMENTS = {
     "sampled_entropy_rate": (-Cov(log_probs, rate * step), -rate * (score - base), -rate * score),
+    "finite_covariance": (
+        Cov(exp(delta_logits), log_probs),
+        Total(token_entropy_scores * exp(delta_logits)),
+        E(token_entropy_scores * exp(delta_logits)),
+    ),
     "mean_score": (E(token_entropy_scores), base, Cov(probs, log_probs) / 2),
     "average_score": (Total(token_entropy_scores), 0, base),
     "ordered_pairs": (base, pairs / 2, pairs),
