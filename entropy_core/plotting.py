@@ -507,8 +507,8 @@ def sampled_token_losses(
         axes.set_xlim(0, right)
         _beside(axes, naive, top + room, f"$e^{{-H}}$ = {naive:.3g}", _INK, (-4, -12), ha="right")
         _beside(axes, neutral_probability, top + room, f"$p^*$ = {neutral_probability:.3g}", _INK, (4, -12))
-        _beside(axes, grid[330], score[330], "its logit alone", PREDICTION, (-8, 4), ha="right")
-        _beside(axes, grid[330], score[330] - baseline, "with the score's −π", PREDICTION, (2, -16))
+        _beside(axes, grid[330], score[330], "$e_a$ alone", PREDICTION, (-8, 4), ha="right")
+        _beside(axes, grid[330], score[330] - baseline, "$e_a - \\pi$", PREDICTION, (6, -14))
         axes.set_xlabel("probability π of the action")
         axes.set_ylabel("entropy lost per unit of step  (nats)")
     return ThemedFigure(
