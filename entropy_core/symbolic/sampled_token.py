@@ -9,13 +9,14 @@ line.
 from sympy import KroneckerDelta, Rational, S, exp
 
 from entropy_core.symbolic.derivation import Derivation
-from entropy_core.symbolic.dynamics import first_order_entropy_change, second_order_entropy_change
+from entropy_core.symbolic.dynamics import first_order_entropy_change
 from entropy_core.symbolic.fields import advantages, delta_logits, log_probs, probs, step_size
 from entropy_core.symbolic.operators import (
     Cov,
     E,
     Field,
     Indicator,
+    Quantity,
     Scalar,
     Total,
     action_index,
@@ -34,6 +35,7 @@ __all__ = [
     "natural_direction",
     "natural_entropy_rate",
     "ordered_pairs",
+    "policy_curvature",
     "sampled_advantage",
     "sampled_entropy_rate",
     "sampled_second_order",
@@ -43,6 +45,7 @@ __all__ = [
     "score_baseline",
     "sign_entropy_rate",
     "token_entropy_scores",
+    "token_score",
 ]
 
 sampled_advantage = Scalar("sampled_advantage", "A", order=45)
@@ -52,6 +55,9 @@ score_baseline = Cov(probs, log_probs)
 _a, _i, _j = action_index("a"), action_index("i"), action_index("j")
 _score = token_entropy_scores.at(_a)
 _rate = step_size * sampled_advantage
+_slope = 1 + log_probs + entropy
+token_score = Field("token_score", "s", definition=Indicator(_a) - probs, order=71)
+policy_curvature = Quantity("policy_curvature", "K", E(_slope * (probs - E(probs)) ** 2), order=99)
 _F = named_matrix("F", "F", fisher)
 
 sampled_token_delta_logits = _rate * (Indicator(_a) - probs)
@@ -72,24 +78,18 @@ def sampled_entropy_rate():
 
 
 def sampled_second_order():
-    """Second-order term of the same step, first order not included.
+    """Curvature of entropy along the score s = e_a − π, minus; the second-order term is −½η²A² times it.
 
-    Formula: −½η²A² times (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π)
-    + E[(1 + log π + H)(π − E π)²].
+    Formula: E[(1 + log π + H)(s − E s)²] = (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π) + K,
+    K = E[(1 + log π + H)(π − E π)²].
 
     Returns:
         the proved derivation.
     """
-    centred = Indicator(_a) - probs
-    curvature = E((1 + log_probs + entropy) * (centred - E(centred)) ** 2)
-    beyond = second_order_entropy_change - first_order_entropy_change
     own = (probs.at(_a) + _score) * (1 - 4 * probs.at(_a) + 2 * E(probs))
     shared = probs.at(_a) ** 2 + 2 * probs.at(_a) * score_baseline
-    of_policy = E((1 + log_probs + entropy) * (probs - E(probs)) ** 2)
-    return (
-        Derivation(beyond.xreplace({delta_logits: sampled_token_delta_logits}))
-        .to(-Rational(1, 2) * _rate**2 * curvature, r"$\eta A$ is a constant")
-        .to(-Rational(1, 2) * _rate**2 * (own + shared + of_policy), "expand the square")
+    return Derivation(E(_slope * (token_score - E(token_score)) ** 2)).to(
+        own + shared + policy_curvature, "expand the square"
     )
 
 

@@ -1,7 +1,7 @@
 """The step of one sampled token as symbols: proved again, and false if changed."""
 
 import pytest
-from sympy import KroneckerDelta, LambertW, Rational, Symbol, exp, series, simplify
+from sympy import KroneckerDelta, LambertW, Symbol, exp, series, simplify
 
 from entropy_core.symbolic import (
     Cov,
@@ -13,10 +13,13 @@ from entropy_core.symbolic import (
     check,
     delta_logits,
     entropy,
+    first_order_entropy_change,
     fisher,
     log_probs,
+    outcomes,
     probs,
     sampled_token,
+    second_order_entropy_change,
     step_size,
 )
 from entropy_core.symbolic.sampled_token import sampled_advantage, scaling, token_entropy_scores
@@ -88,16 +91,17 @@ def test_the_statement_is_proved_and_its_variant_refused(name):
 
 @pytest.mark.claim("sampled-token-second-order")
 def test_second_order_is_the_curvature_along_the_step():
-    statement = sampled_token.sampled_second_order().statement
-    curvature = -(rate**2) / 2 * E(slope * (step - E(step)) ** 2)
-    assert check(statement.right, curvature).holds
-    assert not check(statement.right, -(rate**2) / 2 * E(slope * step**2)).holds
+    statement, second = sampled_token.sampled_second_order().statement, -(rate**2) / 2
+    beyond = second_order_entropy_change - first_order_entropy_change
+    taken = beyond.xreplace({delta_logits: sampled_token.sampled_token_delta_logits})
+    assert check(taken, second * statement.right).holds
+    assert not check(taken, second * E(slope * step**2)).holds
+    assert check(sampled_token.policy_curvature, E(slope * (probs - E(probs)) ** 2)).holds
 
 
+@pytest.mark.claim("sampled-token-second-order")
 def test_second_order_averages_to_the_drift_by_noise():
-    from entropy_core.symbolic import outcomes
-
-    per_token = sampled_token.sampled_second_order().last / (-Rational(1, 2) * rate**2)
+    per_token = sampled_token.sampled_second_order().last
     assert check(Total(probs.at(a) * per_token, a), outcomes.noise_in_sampled_gradient().last).holds
 
 
