@@ -44,6 +44,7 @@ __all__ = [
     "scaling",
     "score_baseline",
     "sign_entropy_rate",
+    "token_curvature",
     "token_entropy_scores",
     "token_score",
 ]
@@ -57,6 +58,7 @@ _score = token_entropy_scores.at(_a)
 _rate = step_size * sampled_advantage
 _slope = 1 + log_probs + entropy
 token_score = Field("token_score", "s", definition=Indicator(_a) - probs, order=71)
+token_curvature = Quantity("token_curvature", "Q", E(_slope * (token_score - E(token_score)) ** 2), order=98)
 policy_curvature = Quantity("policy_curvature", "K", E(_slope * (probs - E(probs)) ** 2), order=99)
 _F = named_matrix("F", "F", fisher)
 
@@ -78,9 +80,9 @@ def sampled_entropy_rate():
 
 
 def sampled_second_order():
-    """Curvature of entropy along the score s = e_a − π, minus; the second-order term is −½η²A² times it.
+    """Second-order term of the same step, first order not included: it is −½η²A² Q, s = e_a − π.
 
-    Formula: E[(1 + log π + H)(s − E s)²] = (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π) + K,
+    Formula: Q = E[(1 + log π + H)(s − E s)²] = (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π) + K,
     K = E[(1 + log π + H)(π − E π)²].
 
     Returns:
@@ -88,8 +90,10 @@ def sampled_second_order():
     """
     own = (probs.at(_a) + _score) * (1 - 4 * probs.at(_a) + 2 * E(probs))
     shared = probs.at(_a) ** 2 + 2 * probs.at(_a) * score_baseline
-    return Derivation(E(_slope * (token_score - E(token_score)) ** 2)).to(
-        own + shared + policy_curvature, "expand the square"
+    return (
+        Derivation(token_curvature)
+        .to(token_curvature.definition, "the lemma's second order")
+        .to(own + shared + policy_curvature, "expand the square")
     )
 
 
