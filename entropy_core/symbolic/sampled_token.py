@@ -29,8 +29,10 @@ __all__ = [
     "average_entropy_rate",
     "average_score",
     "average_step",
+    "centred_score",
     "diagonal_entropy_rate",
     "finite_covariance",
+    "mean_of_scores",
     "mean_score",
     "natural_direction",
     "natural_entropy_rate",
@@ -44,9 +46,7 @@ __all__ = [
     "scaling",
     "score_baseline",
     "sign_entropy_rate",
-    "token_curvature",
     "token_entropy_scores",
-    "token_score",
 ]
 
 sampled_advantage = Scalar("sampled_advantage", "A", order=45)
@@ -57,8 +57,9 @@ _a, _i, _j = action_index("a"), action_index("i"), action_index("j")
 _score = token_entropy_scores.at(_a)
 _rate = step_size * sampled_advantage
 _slope = 1 + log_probs + entropy
-token_score = Field("token_score", "s", definition=Indicator(_a) - probs, order=71)
-token_curvature = Quantity("token_curvature", "Q", E(_slope * (token_score - E(token_score)) ** 2), order=98)
+_step = Indicator(_a) - probs
+centred_score = Field("centred_score", "s", definition=_step - E(_step), order=99)
+mean_of_scores = Quantity("mean_of_scores", "C", score_baseline, order=31)
 policy_curvature = Quantity("policy_curvature", "K", E(_slope * (probs - E(probs)) ** 2), order=99)
 _F = named_matrix("F", "F", fisher)
 
@@ -80,21 +81,17 @@ def sampled_entropy_rate():
 
 
 def sampled_second_order():
-    """Second-order term of the same step, first order not included: it is −½η²A² Q, s = e_a − π.
+    """Second-order term of the same step, first order not included, over −½η²A²; s = e_a − π less its mean.
 
-    Formula: Q = E[(1 + log π + H)(s − E s)²] = (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2 π_a Cov(π, log π) + K,
+    Formula: E[(1 + log π + H) s²] = (π_a + S_a)(1 − 4π_a + 2 E π) + π_a² + 2π_a C + K, C = Cov(π, log π),
     K = E[(1 + log π + H)(π − E π)²].
 
     Returns:
         the proved derivation.
     """
     own = (probs.at(_a) + _score) * (1 - 4 * probs.at(_a) + 2 * E(probs))
-    shared = probs.at(_a) ** 2 + 2 * probs.at(_a) * score_baseline
-    return (
-        Derivation(token_curvature)
-        .to(token_curvature.definition, "the lemma's second order")
-        .to(own + shared + policy_curvature, "expand the square")
-    )
+    shared = probs.at(_a) ** 2 + 2 * probs.at(_a) * mean_of_scores + policy_curvature
+    return Derivation(E(_slope * centred_score**2)).to(own + shared, "expand the square")
 
 
 def finite_covariance():
