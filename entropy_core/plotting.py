@@ -40,7 +40,9 @@ __all__ = [
     "predictions_against_measurement",
     "residuals_against_step",
     "reward_against_entropy",
+    "sampled_token_losses",
     "shares_against_alignment",
+    "shares_against_entropy",
     "sign_errors_against_step",
 ]
 
@@ -469,6 +471,94 @@ def shares_against_alignment(
         figure,
         f"Share of {instances} instances over the alignment {_listed(alignments)}, "
         f"with standard errors. {told}.",
+    )
+
+
+def sampled_token_losses(
+    probs: Real[np.ndarray, " actions"],
+    entropy: float,
+    neutral_probability: float,
+    coupled: Real[np.ndarray, " actions"],
+    alone: Real[np.ndarray, " actions"],
+) -> ThemedFigure:
+    """What entropy loses when the token sampled is reinforced, over its probability, with both thresholds.
+
+    Args:
+        probs: probability of each token.
+        entropy: H in nats; gives the line π(log π + H) and its zero e^(−H).
+        neutral_probability: p*, where the line lowered by p*(log p* + H) is zero.
+        coupled: measured −ΔH/(ηA) of the step e_a − π; drawn as full points.
+        alone: measured −ΔH/η of the step e_a; drawn as open points.
+
+    Returns:
+        One panel; between the two thresholds the two steps move entropy in opposite directions.
+    """
+    probs, coupled, alone = (np.asarray(v, float) for v in (probs, coupled, alone))
+    right = min(1.0, 1.12 * float(probs.max()))
+    grid, naive = np.linspace(1e-6, right, 400), float(np.exp(-entropy))
+    score = grid * (np.log(grid) + entropy)
+    baseline = neutral_probability * (np.log(neutral_probability) + entropy)
+    top, bottom = float(max(score.max(), alone.max())), float(min((score - baseline).min(), coupled.min()))
+    room = 0.12 * (top - bottom)
+    with _axes(6.4, 3.9) as (figure, (axes,)):
+        axes.axhline(0, color=_INK, linewidth=0.8)
+        axes.axvspan(naive, neutral_probability, color=_INK, alpha=0.12, linewidth=0)
+        axes.plot(grid, score, color=PREDICTION, linestyle="--")
+        axes.plot(grid, score - baseline, color=PREDICTION)
+        axes.plot(probs, alone, "o", color=MEASUREMENT, markerfacecolor="none")
+        axes.plot(probs, coupled, "o", color=MEASUREMENT)
+        axes.set_ylim(bottom - room, top + room)
+        axes.set_xlim(0, right)
+        _beside(axes, naive, top + room, f"$e^{{-H}}$ = {naive:.3g}", _INK, (-4, -12), ha="right")
+        _beside(axes, neutral_probability, top + room, f"$p^*$ = {neutral_probability:.3g}", _INK, (4, -12))
+        _beside(axes, grid[330], score[330], "$e_a$ alone", PREDICTION, (-8, 4), ha="right")
+        _beside(axes, grid[330], score[330] - baseline, "$e_a - \\pi$", PREDICTION, (6, -14))
+        axes.set_xlabel("probability π of the action")
+        axes.set_ylabel("entropy lost per unit of step  (nats)")
+    return ThemedFigure(
+        figure,
+        f"Entropy lost per unit of step over the probability of the reinforced token, for {probs.size} "
+        f"tokens with probabilities {_listed(probs)}. If its logit alone is raised the loss changes sign at "
+        f"e^(-H) = {naive:.3g}; with the score's other part it changes sign at "
+        f"p* = {neutral_probability:.3g}. "
+        f"Tokens between the two: {_listed(probs[(probs > naive) & (probs < neutral_probability)])}.",
+    )
+
+
+def shares_against_entropy(
+    entropies: Mapping[str, Real[np.ndarray, " instances"]],
+    shares: Mapping[str, Real[np.ndarray, " instances"]],
+    lines: Mapping[str, tuple[Real[np.ndarray, " points"], Real[np.ndarray, " points"]]],
+    label: str,
+) -> ThemedFigure:
+    """A share that each policy has, over its entropy, one panel for each number of actions.
+
+    Args:
+        entropies: panel title to the entropy of each policy, in nats.
+        shares: panel title to its shares, 0 to 1; drawn as points.
+        lines: panel title to entropies and shares of a family of policies, drawn as a line.
+        label: what the share is of.
+
+    Returns:
+        One panel for each title, with a common vertical axis.
+    """
+    told = []
+    with _axes(2.3 * len(entropies), 3.2, len(entropies)) as (figure, panels):
+        for axes, (title, nats) in zip(panels, entropies.items(), strict=True):
+            axes.plot(nats, 100 * shares[title], "o", color=MEASUREMENT, markersize=2.5, alpha=0.5)
+            axes.plot(lines[title][0], 100 * lines[title][1], color=PREDICTION)
+            axes.set_title(title)
+            axes.set_xlabel("entropy  (nats)")
+            axes.set_xlim(left=0)
+            peak = int(np.argmax(lines[title][1]))
+            told.append(
+                f"{title}: points from {shares[title].min():.0%} to {shares[title].max():.0%}, median "
+                f"{np.median(shares[title]):.0%}; the line peaks at {lines[title][1][peak]:.0%} for "
+                f"{lines[title][0][peak]:.2g} nats"
+            )
+        panels[0].set_ylabel(f"{label}  (%)")
+    return ThemedFigure(
+        figure, f"{label[0].upper()}{label[1:]} over entropy, one point a policy. {'. '.join(told)}."
     )
 
 

@@ -76,6 +76,11 @@ from entropy_core.batched.sequences import (
     sequence_entropy_from_log_probs,
     sequence_entropy_gradient,
     token_mean,
+from entropy_core.batched.sampled_token import (
+    entropy_neutral_probability,
+    sampled_token_delta_logits,
+    sampled_token_first_order_entropy_change,
+    token_entropy_scores,
 )
 from entropy_core.batched.softmax import (
     covariance_over_actions,
@@ -129,6 +134,7 @@ __all__ = [
     "entropy_change_bound",
     "entropy_gradient",
     "estimator_variances",
+    "entropy_neutral_probability",
     "expected_return",
     "expected_visits",
     "first_order_entropy_change",
@@ -161,6 +167,8 @@ __all__ = [
     "repo_sums",
     "rescaled_repo_advantages",
     "return_gradient",
+    "sampled_token_delta_logits",
+    "sampled_token_first_order_entropy_change",
     "second_order_entropy_change",
     "sign_update",
     "sequence_advantages",
@@ -173,5 +181,6 @@ __all__ = [
     "step_moments",
     "third_order_entropy_change",
     "token_mean",
+    "token_entropy_scores",
     "varentropy",
 ]

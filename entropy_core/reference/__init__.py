@@ -58,6 +58,11 @@ from entropy_core.reference.sequences import (
     sequence_entropy_from_log_probs,
     sequence_entropy_gradient,
     token_mean,
+from entropy_core.reference.sampled_token import (
+    entropy_neutral_probability,
+    sampled_token_delta_logits,
+    sampled_token_first_order_entropy_change,
+    token_entropy_scores,
 )
 from entropy_core.reference.softmax import (
     covariance_over_actions,
@@ -108,6 +113,7 @@ __all__ = [
     "entropy_change_bound",
     "entropy_gradient",
     "estimator_variances",
+    "entropy_neutral_probability",
     "expected_return",
     "expected_visits",
     "first_order_entropy_change",
@@ -140,6 +146,8 @@ __all__ = [
     "repo_sums",
     "rescaled_repo_advantages",
     "return_gradient",
+    "sampled_token_delta_logits",
+    "sampled_token_first_order_entropy_change",
     "second_order_entropy_change",
     "sign_update",
     "sequence_advantages",
@@ -152,5 +160,6 @@ __all__ = [
     "step_moments",
     "third_order_entropy_change",
     "token_mean",
+    "token_entropy_scores",
     "varentropy",
 ]

@@ -27,6 +27,8 @@ for finite logits; −inf is covered by dropping the action.
 
 The subjects `softmax`, `dynamics`, `updates`, `tabular`, `sequences` and `trajectories` carry the names of
 the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
+The subjects `softmax`, `dynamics`, `updates`, `sampled_token`, `tabular` and `trajectories` carry the names
+of the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
 `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
@@ -41,6 +43,7 @@ from entropy_core.symbolic import (
     outcomes,
     rules,
     sequences,
+    sampled_token,
     softmax,
     tabular,
     ties,
@@ -214,6 +217,7 @@ __all__ = [
     "realise",
     "rewards",
     "rules",
+    "sampled_token",
     "score",
     "score_has_mean_zero",
     "score_trick",
