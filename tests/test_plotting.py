@@ -82,27 +82,6 @@ def shares_against_alignment():
     return plotting.shares_against_alignment(np.array([-1.0, 0.0, 1.0]), shares, 100)
 
 
-def sampled_token_losses():
-    """Three actions of .5, .4 and .1: only the second lies between the thresholds; losses typed."""
-    return plotting.sampled_token_losses(
-        np.array([0.5, 0.4, 0.1]),
-        0.9433,
-        0.4395,
-        np.array([0.072, -0.042, -0.19]),
-        np.array([0.125, 0.011, -0.136]),
-    )
-
-
-def shares_against_entropy():
-    """Two panels of two policies each; every line peaks at half."""
-    nats, part = np.array([0.5, 1.5]), np.array([0.1, 0.3])
-    family = (np.array([0.2, 1.0, 2.0]), np.array([0.0, 0.5, 0.2]))
-    titles = ("few", "many")
-    return plotting.shares_against_entropy(
-        dict.fromkeys(titles, nats), dict.fromkeys(titles, part), dict.fromkeys(titles, family), "draws"
-    )
-
-
 def grouped_dots():
     """One method with three values and one with none, then one value each beside a line at 1."""
     groups = {
@@ -179,13 +158,34 @@ def averages_over_share():
     return plotting.averages_over_share(np.array([0.1, 0.5, 0.9]), exact, sampled, "a short answer")
 
 
+def sampled_token_losses():
+    """Three actions of .5, .4 and .1: only the second lies between the thresholds; losses typed."""
+    return plotting.sampled_token_losses(
+        np.array([0.5, 0.4, 0.1]),
+        0.9433,
+        0.4395,
+        np.array([0.072, -0.042, -0.19]),
+        np.array([0.125, 0.011, -0.136]),
+    )
+
+
+def shares_against_entropy():
+    """Two panels of two policies each; every line peaks at half."""
+    nats, part = np.array([0.5, 1.5]), np.array([0.1, 0.3])
+    family = (np.array([0.2, 1.0, 2.0]), np.array([0.0, 0.5, 0.2]))
+    titles = ("few", "many")
+    return plotting.shares_against_entropy(
+        dict.fromkeys(titles, nats), dict.fromkeys(titles, part), dict.fromkeys(titles, family), "draws"
+    )
+
+
 FIGURES = [
+    sampled_token_losses,
+    shares_against_entropy,
     entropy_contributions,
     averages_over_share,
     curves_over_coefficient,
     loop_regimes,
-    sampled_token_losses,
-    shares_against_entropy,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -204,6 +204,15 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    sampled_token_losses: [
+        "3 tokens",
+        "sign at e^(-H) = 0.389",
+        "at p* = 0.44. Tokens between the two: 0.4.",
+    ],
+    shares_against_entropy: [
+        "Draws over entropy",
+        "few: points from 10% to 30%, median 20%; the line peaks at 50% for 1 nats. many",
+    ],
     entropy_contributions: ["in bits", "first 2 to 1.75; after A 1.5 to 3", "sum goes from 3.5 to 4.75"],
     averages_over_share: [
         "2 averages over the probability of a short answer from 0.1 to 0.9",
@@ -217,14 +226,6 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
-    sampled_token_losses: [
-        "3 tokens",
-        "sign at e^(-H) = 0.389",
-        "at p* = 0.44. Tokens between the two: 0.4.",
-    ],
-    shares_against_entropy: [
-        "Draws over entropy",
-        "few: points from 10% to 30%, median 20%; the line peaks at 50% for 1 nats. many",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
