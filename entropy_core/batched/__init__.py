@@ -33,6 +33,12 @@ from entropy_core.batched.dynamics import (
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.batched.interventions import (
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
+)
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.batched.softmax import (
     covariance_over_actions,
@@ -59,13 +65,16 @@ from entropy_core.batched.trajectories import (
 from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "ClippedPolicyLoss",
     "PolicyMoments",
+    "RatioBandExtremes",
     "StepMoments",
     "action_values",
     "advantages",
     "check_delta_logits",
     "check_logits",
     "check_transitions",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
@@ -83,6 +92,7 @@ __all__ = [
     "policy_gradient_gap",
     "policy_moments",
     "probs",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "return_gradient",
     "second_order_entropy_change",

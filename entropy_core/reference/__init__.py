@@ -15,6 +15,12 @@ from entropy_core.reference.dynamics import (
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.reference.interventions import (
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
+)
 from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.reference.softmax import (
     covariance_over_actions,
@@ -41,10 +47,13 @@ from entropy_core.reference.trajectories import (
 from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "ClippedPolicyLoss",
     "PolicyMoments",
+    "RatioBandExtremes",
     "StepMoments",
     "action_values",
     "advantages",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
@@ -62,6 +71,7 @@ __all__ = [
     "policy_gradient_gap",
     "policy_moments",
     "probs",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "return_gradient",
     "second_order_entropy_change",
