@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from entropy_core._shapes import Float, Real
-from entropy_core.batched import clipped_policy_loss, entropy, kl_divergence, log_probs
+from entropy_core.batched import clipped_policy_loss, entropy, kl_divergence
 from entropy_core.simulators._host import to_device, to_host
 
 __all__ = ["ClippedRun", "exact_clipped_ascent", "sampled_clipped_ascent", "values_at_progress"]
@@ -27,9 +27,8 @@ __all__ = ["ClippedRun", "exact_clipped_ascent", "sampled_clipped_ascent", "valu
 class ClippedRun:
     """What a run of many bandits recorded, in float64; first axis instances, second axis the rounds done.
 
-    Of the clip, a record holds means over the steps of the round before it, 0 at the start. A clipped token is
-    called rare if it is less likely than the probability at which S = π(log π + H) crosses E S: raising a rare
-    token raises entropy to first order.
+    Of the clip, a record holds means over the steps of the round before it, 0 at the start. A token is called
+    rare if S < E S there, with S = π(log π + H): raising a rare token raises entropy to first order.
 
     Args:
         entropies: H in nats.
@@ -74,7 +73,8 @@ def exact_clipped_ascent(
 ) -> ClippedRun:
     """Ascend the expectation of the clipped surrogate over π_old: every action is a token of weight π_old.
 
-    Σ_a π_old min(π/π_old · A, clip(π/π_old, 1 − clip_low, 1 + clip_high) · A), A = r + noise − E_old[r + noise]
+    Σ_a π_old min(ratio · A, clip(ratio, 1 − clip_low, 1 + clip_high) · A), ratio = π/π_old, A = r̃ − E_old r̃
+    with r̃ = r + noise
 
     Args:
         generator: source of the noise; its state is advanced.
@@ -209,8 +209,8 @@ def values_at_progress(
     mean = progress.mean(axis=0)
     if not (mean >= level).any() or mean[0] > level:
         raise ValueError(
-            f"level must lie between the mean at the start and its largest value, {mean[0]} and {mean.max()}; "
-            f"got {level}. Take the smallest of the runs' largest means, or record more rounds"
+            f"level must be from the first to the largest mean, {mean[0]} and {mean.max()}, got {level}; "
+            "take the smallest of the runs' largest means, or record more rounds"
         )
     after = int((mean >= level).argmax())
     if after == 0:
@@ -225,18 +225,18 @@ def _ascend(generator, start, rewards, optimiser, rounds, inner_steps, clips, dr
     mover, records = optimiser([parameters]), [_state(start, start, rewards)]
     tallies = [torch.zeros(7, len(start), dtype=start.dtype, device=start.device)]
     for _ in tqdm(range(rounds), desc="clipped ascent", delay=5, leave=False):
-        old = log_probs(parameters.detach())
+        old = parameters.detach().log_softmax(-1)
         taken, shares, advantages = draw(old, generator)
         old_taken, counted = old.gather(-1, taken), torch.ones_like(taken, dtype=torch.bool)
         tally = 0.0
         for _ in range(inner_steps):
-            now = log_probs(parameters)
+            now = parameters.log_softmax(-1)
             tokens = now.gather(-1, taken), old_taken, shares * advantages, counted
             loss = clipped_policy_loss(*tokens, *clips, token_count=1).loss
             (parameters.grad,) = torch.autograd.grad(loss, parameters)
             tally = tally + _tally(now.detach(), taken, old_taken, shares, advantages, clips) / inner_steps
             mover.step()
-        now = log_probs(parameters.detach())
+        now = parameters.detach().log_softmax(-1)
         ratios = (now - old).exp()
         outside = (ratios > 1 + clips[1]) | (ratios < 1 - clips[0])
         tallies.append(torch.cat([tally, (old.exp() * outside).sum(-1)[None]]))
@@ -247,8 +247,8 @@ def _ascend(generator, start, rewards, optimiser, rounds, inner_steps, clips, dr
 
 def _state(logits, start, rewards):
     """Entropy, expected return and divergence from the start, a row each."""
-    returns = (log_probs(logits).exp() * rewards).sum(-1)
-    return torch.stack([entropy(logits), returns, kl_divergence(start, logits)])
+    returns = (logits.softmax(-1) * rewards).sum(-1)
+    return torch.stack([entropy(logits), returns, kl_divergence(start, logits - start)])
 
 
 def _tally(now, taken, old_taken, shares, advantages, clips):

@@ -9,6 +9,7 @@ import torch
 
 from entropy_core.simulators import (
     aligned_bandits,
+    exact_clipped_ascent,
     exact_gradient_ascent,
     extreme_curvatures,
     natural_gradient_flow,
@@ -16,6 +17,7 @@ from entropy_core.simulators import (
     random_mdps,
     return_times,
     rollouts,
+    sampled_clipped_ascent,
     sampled_gradient_ascent,
     sampled_policy_gradient,
     sampled_return_gradient,
@@ -48,6 +50,12 @@ def ascend(device):
     return sampled_gradient_ascent(np.random.default_rng(7), *BANDITS, ADAM, [0, 5], 3, device=device)
 
 
+def clip(device, ascent, *tokens):
+    """Take rounds of clipped ascent, from a seed of its own."""
+    numbers = 2, 3, 0.2, 0.28, *tokens
+    return ascent(np.random.default_rng(8), *BANDITS, ADAM, *numbers, reward_noise=0.5, device=device)
+
+
 EPISODES = play("cpu")
 RUNS = {
     "natural_gradient_flow": lambda device: natural_gradient_flow(*BANDITS, TIMES, device=device),
@@ -58,6 +66,8 @@ RUNS = {
     "extreme_curvatures": lambda device: extreme_curvatures(0, 4, 5, iterations=20, device=device),
     "exact_gradient_ascent": lambda device: exact_gradient_ascent(*BANDITS, ADAM, [0, 5], MIXING, device),
     "sampled_gradient_ascent": ascend,
+    "exact_clipped_ascent": lambda device: clip(device, exact_clipped_ascent),
+    "sampled_clipped_ascent": lambda device: clip(device, sampled_clipped_ascent, 3),
     "return_times": lambda device: return_times(PRIORS, -PRIORS, device=device),
 }
 

@@ -67,7 +67,7 @@ def clipped_policy_loss(
     response_mask: Bool[np.ndarray, "batch tokens"],
     clip_low: float,
     clip_high: float,
-    token_count: int | float | None = None,
+    token_count: int | float | np.integer | None = None,
 ) -> ClippedPolicyLoss:
     """Clipped surrogate loss of PPO, its lower and upper clip apart, as a mean over all tokens.
 
