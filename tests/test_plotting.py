@@ -129,7 +129,17 @@ def error_ranges():
     return plotting.error_ranges({"steps": laws, "entropy": laws})
 
 
+def signed_effects():
+    """Two cases in two panels; one effect is within two standard errors of zero."""
+    panels = {
+        "equal rounds": {"upper": (0.5, 0.1), "lower": (-0.3, 0.02)},
+        "equal divergence": {"upper": (-0.25, 0.05), "lower": (0.1, 0.06)},
+    }
+    return plotting.signed_effects(panels, "change of entropy  (nats)")
+
+
 FIGURES = [
+    signed_effects,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -148,6 +158,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    signed_effects: [
+        "change of entropy  (nats), mean and standard error, 2 panels",
+        "equal rounds: upper +0.5 ± 0.1, lower −0.3 ± 0.02; equal divergence: upper −0.25 ± 0.05",
+    ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
         "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
@@ -243,7 +257,14 @@ def test_axes_are_named_with_units(figure, drawn):
     labels = [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
     assert len(labels) >= 2
     bare = [label for label in labels if "(" not in label]
-    dimensionless = {"probability π of the action", "temperature τ", "action", "probability", "method"}
+    dimensionless = {
+        "probability π of the action",
+        "temperature τ",
+        "action",
+        "probability",
+        "method",
+        "case",
+    }
     assert set(bare) <= dimensionless
 
 
@@ -424,3 +445,10 @@ def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
     (line, _), (points, _), *_ = drawn("plot")
     np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
     np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])
+
+
+def test_effects_within_two_errors_of_zero_are_open(drawn):
+    signed_effects()
+    bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]
+    filled = plotting.MEASUREMENT
+    assert bars == [(0.5, 0.2, filled), (-0.3, 0.04, filled), (-0.25, 0.1, filled), (0.1, 0.12, "none")]

@@ -19,7 +19,7 @@ from entropy_core.simulators.exchange import (
     fit_exchange_law,
     misfit_of_the_line,
 )
-from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.extremes import extreme_band_changes, extreme_curvatures, return_times
 from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
@@ -59,6 +59,7 @@ __all__ = [
     "exact_gradient_ascent",
     "exponential_feature",
     "extrapolation_errors",
+    "extreme_band_changes",
     "extreme_curvatures",
     "fit_exchange_law",
     "integrate_flow",

@@ -169,7 +169,8 @@ def ratio_band_extremes(
 
     Numerics:
         Absolute error ≤ 1e-12 nats (float64) or 1e-4 (float32) for up to 1000 actions;
-        tests/batched/test_clipping.py. Not meant to be differentiated: the extremes have kinks.
+        tests/batched/test_clipping.py. Differentiable but where an action meets an edge or two meet each
+        other, and at forbidden actions.
 
     Source: claim `ratio-band-extremes`, chapter clipping.
 
