@@ -31,6 +31,7 @@ from entropy_core.simulators.optimisation import (
 from entropy_core.simulators.ppo import (
     ClippedRun,
     exact_clipped_ascent,
+    matched_entropies,
     sampled_clipped_ascent,
     values_at_progress,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "fit_exchange_law",
     "integrate_flow",
     "late_law",
+    "matched_entropies",
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",

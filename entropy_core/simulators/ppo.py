@@ -8,7 +8,7 @@ shared, and with one token a round an instance is one position of a response tha
 float64 throughout. Random numbers are drawn on the host, so equal seeds give equal runs on every device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,13 @@ from entropy_core._shapes import Float, Real
 from entropy_core.batched import clipped_policy_loss, entropy, kl_divergence
 from entropy_core.simulators._host import to_device, to_host
 
-__all__ = ["ClippedRun", "exact_clipped_ascent", "sampled_clipped_ascent", "values_at_progress"]
+__all__ = [
+    "ClippedRun",
+    "exact_clipped_ascent",
+    "matched_entropies",
+    "sampled_clipped_ascent",
+    "values_at_progress",
+]
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,35 @@ def values_at_progress(
         return np.array(values[:, 0])
     share = (level - mean[after - 1]) / (mean[after] - mean[after - 1])
     return (1 - share) * values[:, after - 1] + share * values[:, after]
+
+
+def matched_entropies(
+    runs: Mapping, ruler: str = "divergences"
+) -> dict[str, Float[np.ndarray, " instances"]]:
+    """Entropies of several runs where all have come equally far, by the mean of one record over instances.
+
+    Args:
+        runs: a `ClippedRun` by each name.
+        ruler: the record that is made equal, "divergences" in nats or "expected_returns".
+
+    Returns:
+        Entropies in nats by name, at the smallest of the runs' largest means; see `values_at_progress`.
+
+    Raises:
+        ValueError: if a run starts beyond that level.
+
+    Example:
+        >>> from functools import partial
+        >>> plain, start = partial(torch.optim.SGD, lr=1.0), np.log([[0.6, 0.4]])
+        >>> more = start, np.array([[1.0, 0.0]]), plain, 4, 2
+        >>> clips = {"narrow": (0.2, 0.2), "wide": (0.5, 0.5)}
+        >>> runs = {k: exact_clipped_ascent(np.random.default_rng(0), *more, *c) for k, c in clips.items()}
+        >>> {name: entropy.round(2).tolist() for name, entropy in matched_entropies(runs).items()}
+        {'narrow': [0.45], 'wide': [0.45]}
+    """
+    progress = {name: getattr(run, ruler) for name, run in runs.items()}
+    level = min(far.mean(axis=0).max() for far in progress.values())
+    return {name: values_at_progress(far, runs[name].entropies, level) for name, far in progress.items()}
 
 
 def _ascend(generator, start, rewards, optimiser, rounds, inner_steps, clips, draw) -> ClippedRun:

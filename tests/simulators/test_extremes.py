@@ -47,7 +47,7 @@ def test_two_actions_move_as_far_in_a_band_as_on_a_grid():
     falls, rises = extreme_band_changes(0, 5, 2, 0.2, 0.28)
     assert falls.max() == pytest.approx((start - found.lowest).max(), abs=1e-6)
     assert rises.max() == pytest.approx((found.highest - start).max(), abs=1e-6)
-    assert falls.max() > rises.max() > 0.05
+    assert rises.max() > falls.max() > 0.05, "the upper edge is the wider one"
     assert (extreme_band_changes(1, 3, 4, 0.2, 0.2, 5) == extreme_band_changes(1, 3, 4, 0.2, 0.2, 5)).all()
 
 

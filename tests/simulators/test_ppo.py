@@ -8,7 +8,12 @@ import torch
 
 from entropy_core.reference import entropy, first_order_entropy_change, kl_divergence, log_probs, probs
 from entropy_core.reference import policy_gradient_delta_logits as policy_gradient
-from entropy_core.simulators import exact_clipped_ascent, sampled_clipped_ascent, values_at_progress
+from entropy_core.simulators import (
+    exact_clipped_ascent,
+    matched_entropies,
+    sampled_clipped_ascent,
+    values_at_progress,
+)
 
 RNG = np.random.default_rng(0)
 START, REWARDS = RNG.normal(size=(2, 30, 7))
@@ -110,6 +115,17 @@ def test_values_at_progress_interpolates_between_records():
     assert values_at_progress(progress, values, 3.0).tolist() == [2.5, 2.5]
     assert values_at_progress(progress, values, 0.0).tolist() == [1.0, 1.0]
     assert values_at_progress(progress, values, 4.0).tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("ruler", ["divergences", "expected_returns"])
+def test_matched_entropies_are_those_of_the_slowest_end(ruler):
+    runs = {"narrow": exact(6, 3, (0.1, 0.1)), "wide": exact(6, 3, NEVER)}
+    slow, fast = (getattr(run, ruler) for run in runs.values())
+    assert slow.mean(0)[-1] < fast.mean(0)[-1]
+    found = matched_entropies(runs, ruler)
+    assert (found["narrow"] == runs["narrow"].entropies[:, -1]).all()
+    expected = values_at_progress(fast, runs["wide"].entropies, slow.mean(0)[-1])
+    assert (found["wide"] == expected).all()
 
 
 @pytest.mark.usefixtures("without_shape_checks")

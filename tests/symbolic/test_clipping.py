@@ -40,11 +40,6 @@ STATEMENTS = {
         -step_size * E(apart * old_advantages) + removed,
         -step_size * E(apart * old_advantages) - removed,
     ),
-    "token_entropy_rate": (
-        -Cov(log_probs, Indicator(j) - probs),
-        -(entropy_weight.at(j) - E(entropy_weight)),
-        -entropy_weight.at(j),  # the score's own −π forgotten
-    ),
     "sampled_log_ratio_velocity": (
         1 - probs.at(j) - E(Indicator(j) - probs),
         1 - 2 * probs.at(j) + Total(probs**2),

@@ -23,7 +23,6 @@ __all__ = [
     "mixture_of_the_band",
     "old_advantages",
     "sampled_log_ratio_velocity",
-    "token_entropy_rate",
 ]
 
 old_advantages = Field("old_advantages", r"\hat A", order=47)
@@ -66,13 +65,6 @@ def clipped_entropy_rate():
             -step_size * E(apart * old_advantages) + step_size * E(apart * clipped * old_advantages),
             "the clipped part apart",
         )
-    )
-
-
-def token_entropy_rate():
-    """First-order entropy change of a push on one token. Formula: −Cov(log π, e_j − π) = −(S_j − E S)."""
-    return Derivation(-Cov(log_probs, Indicator(_j) - probs)).to(
-        -(entropy_weight.at(_j) - E(entropy_weight)), r"$\mathbb{E}[e_j f] = \pi_j f_j$"
     )
 
 
