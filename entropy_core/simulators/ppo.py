@@ -247,7 +247,7 @@ def matched_entropies(
         >>> clips = {"narrow": (0.2, 0.2), "wide": (0.5, 0.5)}
         >>> runs = {k: exact_clipped_ascent(np.random.default_rng(0), *more, *c) for k, c in clips.items()}
         >>> {name: entropy.round(2).tolist() for name, entropy in matched_entropies(runs).items()}
-        {'narrow': [0.45], 'wide': [0.45]}
+        {'narrow': [0.31], 'wide': [0.31]}
     """
     progress = {name: getattr(run, ruler) for name, run in runs.items()}
     level = min(far.mean(axis=0).max() for far in progress.values())
