@@ -769,7 +769,7 @@ def signed_effects(
                 face = MEASUREMENT if abs(mean) >= 2 * error else "none"
                 axes.errorbar(mean, row, xerr=2 * error, fmt="o", color=MEASUREMENT, markerfacecolor=face)
             axes.set_title(title)
-            axes.locator_params(axis="x", nbins=4)
+            axes.locator_params(axis="x", nbins=3)
             said.append(
                 f"{title}: " + ", ".join(f"{c} {_signed(m)} ± {e:.1g}" for c, (m, e) in effects.items())
             )

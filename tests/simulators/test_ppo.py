@@ -55,6 +55,41 @@ def test_without_clip_the_surrogate_is_the_expected_reward():
     assert run.final_logits == pytest.approx(logits, abs=1e-12)
 
 
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_rounds_are_those_of_a_loop_over_tokens(batch_size):
+    """Two rounds of three steps, one instance and one token after the other, from the printed objective."""
+    low, high, noise = 0.05, 0.1, 0.3
+    more = {"reward_noise": noise} | ({} if batch_size is None else {"batch_size": batch_size})
+    run = (exact if batch_size is None else sampled)(2, 3, (low, high), **more)
+    generator, expected = np.random.default_rng(0), START.copy()
+    for _ in range(2):
+        old = probs(expected)
+        if batch_size is None:
+            rewards = REWARDS + noise * generator.normal(size=REWARDS.shape)
+            baseline = (old * rewards).sum(-1)
+            tokens = [list(zip(range(7), p, r, strict=True)) for p, r in zip(old, rewards, strict=True)]
+        else:
+            draws = generator.random((30, batch_size))
+            noisy = noise * generator.normal(size=draws.shape)
+            baseline = (old * REWARDS).sum(-1)
+            taken = [[int((p.cumsum() <= u).sum()) for u in row] for p, row in zip(old, draws, strict=True)]
+            tokens = [
+                [(a, 1 / batch_size, REWARDS[i, a] + noisy[i, k]) for k, a in enumerate(row)]
+                for i, row in enumerate(taken)
+            ]
+        for _ in range(3):
+            now = probs(expected)
+            for i in range(30):
+                step = np.zeros(7)
+                for a, share, reward in tokens[i]:
+                    advantage, ratio = reward - baseline[i], now[i, a] / old[i, a]
+                    if ratio * advantage <= np.clip(ratio, 1 - low, 1 + high) * advantage:
+                        step += share * advantage * ratio * (np.eye(7)[a] - now[i])
+                expected[i] += 0.5 * step
+    assert run.final_logits == pytest.approx(expected, abs=1e-12)
+    assert run.clip_fractions_low.max() > 0.2
+
+
 def test_the_record_is_that_of_the_final_policy():
     run = sampled(3, 4, (0.2, 0.28), batch_size=2, reward_noise=0.3)
     assert run.entropies[:, -1] == pytest.approx(entropy(run.final_logits))
