@@ -186,6 +186,17 @@ FIGURES = [
     averages_over_share,
     curves_over_coefficient,
     loop_regimes,
+def signed_effects():
+    """Two cases in two panels; one effect is within two standard errors of zero."""
+    panels = {
+        "equal rounds": {"upper": (0.5, 0.1), "lower": (-0.3, 0.02)},
+        "equal divergence": {"upper": (-0.25, 0.05), "lower": (0.1, 0.06)},
+    }
+    return plotting.signed_effects(panels, "change of entropy  (nats)")
+
+
+FIGURES = [
+    signed_effects,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -226,6 +237,9 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
+    signed_effects: [
+        "change of entropy  (nats), mean and standard error, 2 panels",
+        "equal rounds: upper +0.5 ± 0.1, lower −0.3 ± 0.02; equal divergence: upper −0.25 ± 0.05",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -322,7 +336,14 @@ def test_axes_are_named_with_units(figure, drawn):
     labels = [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
     assert len(labels) >= 2
     bare = [label for label in labels if "(" not in label]
-    dimensionless = {"probability π of the action", "temperature τ", "action", "probability", "method"}
+    dimensionless = {
+        "probability π of the action",
+        "temperature τ",
+        "action",
+        "probability",
+        "method",
+        "case",
+    }
     assert set(bare) <= dimensionless
 
 
@@ -540,3 +561,8 @@ def test_averages_are_lines_and_samples_are_points(drawn):
     np.testing.assert_array_equal(line[1], [1.0, 2.0, 3.0])
     np.testing.assert_array_equal(points[1], [1.0, 2.25, 3.0])
     assert look["color"] == plotting.PREDICTION
+def test_effects_within_two_errors_of_zero_are_open(drawn):
+    signed_effects()
+    bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]
+    filled = plotting.MEASUREMENT
+    assert bars == [(0.5, 0.2, filled), (-0.3, 0.04, filled), (-0.25, 0.1, filled), (0.1, 0.12, "none")]

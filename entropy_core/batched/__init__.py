@@ -57,6 +57,10 @@ from entropy_core.batched.interventions import (
     repo_sums,
     rescaled_repo_advantages,
     sign_update,
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
 )
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.batched.sequences import (
@@ -116,6 +120,9 @@ __all__ = [
     "PolicyMoments",
     "SequenceEntropyChange",
     "SequenceEntropyEstimate",
+    "ClippedPolicyLoss",
+    "PolicyMoments",
+    "RatioBandExtremes",
     "StepMoments",
     "action_values",
     "additive_update",
@@ -123,6 +130,7 @@ __all__ = [
     "check_delta_logits",
     "check_logits",
     "check_transitions",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "critical_entropy_coefficient",
     "critical_kl_coefficient",
@@ -161,6 +169,7 @@ __all__ = [
     "probs",
     "proportional_coefficient",
     "reference_kl_success",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "regularised_optimum_logits",
     "repo_advantages",

@@ -39,6 +39,10 @@ from entropy_core.reference.interventions import (
     repo_sums,
     rescaled_repo_advantages,
     sign_update,
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
 )
 from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.reference.sequences import (
@@ -98,10 +102,14 @@ __all__ = [
     "PolicyMoments",
     "SequenceEntropyChange",
     "SequenceEntropyEstimate",
+    "ClippedPolicyLoss",
+    "PolicyMoments",
+    "RatioBandExtremes",
     "StepMoments",
     "action_values",
     "additive_update",
     "advantages",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "critical_entropy_coefficient",
     "critical_kl_coefficient",
@@ -140,6 +148,7 @@ __all__ = [
     "probs",
     "proportional_coefficient",
     "reference_kl_success",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "regularised_optimum_logits",
     "repo_advantages",

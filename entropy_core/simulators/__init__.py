@@ -20,7 +20,7 @@ from entropy_core.simulators.exchange import (
     fit_exchange_law,
     misfit_of_the_line,
 )
-from entropy_core.simulators.extremes import extreme_curvatures, return_times
+from entropy_core.simulators.extremes import extreme_band_changes, extreme_curvatures, return_times
 from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
@@ -34,6 +34,12 @@ from entropy_core.simulators.responses import (
     prefix_tree,
     sample_responses,
     token_chain,
+from entropy_core.simulators.ppo import (
+    ClippedRun,
+    exact_clipped_ascent,
+    matched_entropies,
+    sampled_clipped_ascent,
+    values_at_progress,
 )
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
@@ -47,6 +53,7 @@ from entropy_core.simulators.tabular_mdp import (
 __all__ = [
     "BanditRun",
     "ControlledRun",
+    "ClippedRun",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
@@ -59,13 +66,16 @@ __all__ = [
     "corrected_akaike",
     "entropy_coefficient_at",
     "escape_times",
+    "exact_clipped_ascent",
     "exact_gradient_ascent",
     "exponential_feature",
     "extrapolation_errors",
+    "extreme_band_changes",
     "extreme_curvatures",
     "fit_exchange_law",
     "integrate_flow",
     "late_law",
+    "matched_entropies",
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
@@ -79,4 +89,9 @@ __all__ = [
     "sampled_policy_gradient",
     "sampled_return_gradient",
     "token_chain",
+    "sampled_clipped_ascent",
+    "sampled_gradient_ascent",
+    "sampled_policy_gradient",
+    "sampled_return_gradient",
+    "values_at_progress",
 ]

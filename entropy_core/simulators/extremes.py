@@ -1,4 +1,4 @@
-"""Searches for what bends entropy most, and for the moment at which a rise of entropy is undone."""
+"""Searches for what bends or moves entropy most, and for the moment at which a rise of entropy is undone."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from entropy_core import batched
 from entropy_core._shapes import Float
 from entropy_core.simulators._host import to_device, to_host
 
-__all__ = ["extreme_curvatures", "return_times"]
+__all__ = ["extreme_band_changes", "extreme_curvatures", "return_times"]
 
 
 def extreme_curvatures(
@@ -56,6 +56,60 @@ def extreme_curvatures(
         leaves.grad = torch.autograd.grad(-(sides * _curvature(leaves)).sum(), leaves)[0]
         optimiser.step()
     return to_host(_curvature(leaves).detach())
+
+
+def extreme_band_changes(
+    seed: int,
+    instances: int,
+    actions: int,
+    clip_low: float,
+    clip_high: float,
+    iterations: int = 200,
+    device: str | torch.device = "cpu",
+) -> Float[np.ndarray, "2 instances"]:
+    """Let gradient ascent choose the policy whose entropy a ratio band lets fall, and rise, the furthest.
+
+    H − min H(π′), and max H(π′) − H, over 1 − clip_low ≤ π′/π ≤ 1 + clip_high, maximised over π
+
+    Args:
+        seed: of torch's generator; equal seeds give equal starts.
+        instances: number of random starts for each side, at least 1.
+        actions: number of actions, at least 2.
+        clip_low: ε_low in [0, 1].
+        clip_high: ε_high ≥ 0, finite.
+        iterations: steps of Adam at rate .1, at least 1.
+        device: where to compute; it must know float64. The starts are drawn on the host.
+
+    Returns:
+        The best change met on the way from each start, in nats, not negative: row 0 falls, row 1 rises.
+
+    Raises:
+        ValueError: if there is no instance, fewer than two actions, no iteration, or a clip is out of range.
+
+    Numerics:
+        float64; each result belongs to an actual policy, whatever the ascent missed.
+        tests/simulators/test_extremes.py.
+
+    Source: claim `ratio-band-bounds`, chapter clipping.
+    """
+    if instances < 1 or actions < 2 or iterations < 1:
+        raise ValueError(
+            "extreme_band_changes needs instances ≥ 1, actions ≥ 2 and iterations ≥ 1, "
+            f"got {instances}, {actions} and {iterations}; with one action entropy stays 0"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(2, instances, actions, dtype=torch.float64, generator=generator)
+    start[..., 0] = start[..., 0] + np.log(actions)  # else a likely action is a rare start among many
+    leaves = start.to(device).requires_grad_()
+    optimiser = torch.optim.Adam([leaves], lr=0.1)
+    best = torch.zeros(2, instances, dtype=torch.float64, device=device)
+    for _ in range(iterations):
+        extremes, entropy = batched.ratio_band_extremes(leaves, clip_low, clip_high), batched.entropy(leaves)
+        changes = torch.stack([entropy[0] - extremes.lowest[0], extremes.highest[1] - entropy[1]])
+        best = best.maximum(changes.detach())
+        leaves.grad = torch.autograd.grad(-changes.sum(), leaves)[0]
+        optimiser.step()
+    return to_host(best)
 
 
 def return_times(

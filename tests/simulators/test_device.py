@@ -9,13 +9,16 @@ import torch
 
 from entropy_core.simulators import (
     aligned_bandits,
+    exact_clipped_ascent,
     exact_gradient_ascent,
+    extreme_band_changes,
     extreme_curvatures,
     natural_gradient_flow,
     policy_gradient_flow,
     random_mdps,
     return_times,
     rollouts,
+    sampled_clipped_ascent,
     sampled_gradient_ascent,
     sampled_policy_gradient,
     sampled_return_gradient,
@@ -48,6 +51,12 @@ def ascend(device):
     return sampled_gradient_ascent(np.random.default_rng(7), *BANDITS, ADAM, [0, 5], 3, device=device)
 
 
+def clip(device, ascent, *tokens):
+    """Take rounds of clipped ascent, from a seed of its own."""
+    numbers = 2, 3, 0.2, 0.28, *tokens
+    return ascent(np.random.default_rng(8), *BANDITS, ADAM, *numbers, reward_noise=0.5, device=device)
+
+
 EPISODES = play("cpu")
 RUNS = {
     "natural_gradient_flow": lambda device: natural_gradient_flow(*BANDITS, TIMES, device=device),
@@ -55,9 +64,12 @@ RUNS = {
     "sampled_policy_gradient": sample,
     "rollouts": play,
     "sampled_return_gradient": lambda device: sampled_return_gradient(EPISODES, POLICIES, 0.9, device=device),
+    "extreme_band_changes": lambda device: extreme_band_changes(0, 4, 5, 0.2, 0.28, 20, device),
     "extreme_curvatures": lambda device: extreme_curvatures(0, 4, 5, iterations=20, device=device),
     "exact_gradient_ascent": lambda device: exact_gradient_ascent(*BANDITS, ADAM, [0, 5], MIXING, device),
     "sampled_gradient_ascent": ascend,
+    "exact_clipped_ascent": lambda device: clip(device, exact_clipped_ascent),
+    "sampled_clipped_ascent": lambda device: clip(device, sampled_clipped_ascent, 3),
     "return_times": lambda device: return_times(PRIORS, -PRIORS, device=device),
 }
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from entropy_core.simulators import extreme_curvatures, return_times
+from entropy_core.reference import entropy, ratio_band_extremes
+from entropy_core.simulators import extreme_band_changes, extreme_curvatures, return_times
 
 
 def test_two_actions_bend_by_a_quarter_down_and_by_their_own_maximum_up():
@@ -38,3 +39,21 @@ def test_requests_without_an_answer_are_refused():
         return_times(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
     with pytest.raises(ValueError, match="must be finite"):
         return_times(np.array([[1.0, 0.0]]), np.array([[np.inf, 0.0]]))
+
+
+def test_two_actions_move_as_far_in_a_band_as_on_a_grid():
+    logits = np.stack([np.linspace(0, 12, 20_001), np.zeros(20_001)], axis=1)
+    found, start = ratio_band_extremes(logits, 0.2, 0.28), entropy(logits)
+    falls, rises = extreme_band_changes(0, 5, 2, 0.2, 0.28)
+    assert falls.max() == pytest.approx((start - found.lowest).max(), abs=1e-6)
+    assert rises.max() == pytest.approx((found.highest - start).max(), abs=1e-6)
+    assert rises.max() > falls.max() > 0.05, "the upper edge is the wider one"
+    assert (extreme_band_changes(1, 3, 4, 0.2, 0.2, 5) == extreme_band_changes(1, 3, 4, 0.2, 0.2, 5)).all()
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_bad_band_searches_are_told_what_to_do():
+    with pytest.raises(ValueError, match="with one action entropy stays 0"):
+        extreme_band_changes(0, 1, 1, 0.2, 0.2)
+    with pytest.raises(ValueError, match="distances from 1"):
+        extreme_band_changes(0, 1, 2, 1.2, 0.2)
