@@ -27,8 +27,8 @@ __all__ = [
     "bands_over_time",
     "covariance_signs",
     "curves_over_coefficient",
-    "entropy_contributions",
     "entropy_against_temperature",
+    "entropy_contributions",
     "entropy_paths",
     "error_ranges",
     "errors_against_step_size",
@@ -839,6 +839,45 @@ def grouped_dots(
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
 
+def signed_effects(
+    effects_by_panel: Mapping[str, Mapping[str, tuple[float, float]]],
+    quantity: str,
+) -> ThemedFigure:
+    """Signed numbers with their standard errors, a row for each case, a panel for each way to compare.
+
+    Args:
+        effects_by_panel: title of each panel to the mean and standard error of each case; every panel has the
+            same cases.
+        quantity: what is measured, with its unit in brackets.
+
+    Returns:
+        Small multiples with a vertical line at zero; bars are two standard errors to each side, points that
+        are less than two from zero are open.
+    """
+    said = []
+    cases = list(next(iter(effects_by_panel.values())))
+    rows = -np.arange(len(cases))
+    with _axes(7.2, 0.36 * len(cases) + 1.3, columns=len(effects_by_panel)) as (figure, panels):
+        for axes, (title, effects) in zip(panels, effects_by_panel.items(), strict=True):
+            axes.axvline(0, color=_INK, linewidth=0.8)
+            for row, case in zip(rows, cases, strict=True):
+                mean, error = effects[case]
+                face = MEASUREMENT if abs(mean) >= 2 * error else "none"
+                axes.errorbar(mean, row, xerr=2 * error, fmt="o", color=MEASUREMENT, markerfacecolor=face)
+            axes.set_title(title)
+            axes.locator_params(axis="x", nbins=3)
+            said.append(
+                f"{title}: " + ", ".join(f"{c} {_signed(m)} ± {e:.1g}" for c, (m, e) in effects.items())
+            )
+        panels[0].set_yticks(rows, cases)
+        panels[0].set_ylim(rows[-1] - 0.6, 0.6)
+        panels[0].set_ylabel("case")
+        panels[len(panels) // 2].set_xlabel(quantity)
+    return ThemedFigure(
+        figure, f"{quantity}, mean and standard error, {len(said)} panels. {'; '.join(said)}."
+    )
+
+
 def curves_over_coefficient(
     predicted_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
     measured_by_panel: Mapping[str, Mapping[str, Real[np.ndarray, "2 places"]]],
@@ -923,42 +962,6 @@ def loop_regimes(
         f"{pulls.size} runs over pull from {pulls.min():.2g} to {pulls.max():.2g} and gain from "
         f"{gains.min():.2g} to {gains.max():.2g}, both axes logarithmic: {counts}. "
         f"Lines: {', '.join(borders)}.",
-def signed_effects(
-    effects_by_panel: Mapping[str, Mapping[str, tuple[float, float]]],
-    quantity: str,
-) -> ThemedFigure:
-    """Signed numbers with their standard errors, a row for each case, a panel for each way to compare.
-
-    Args:
-        effects_by_panel: title of each panel to the mean and standard error of each case; every panel has the
-            same cases.
-        quantity: what is measured, with its unit in brackets.
-
-    Returns:
-        Small multiples with a vertical line at zero; bars are two standard errors to each side, points that
-        are less than two from zero are open.
-    """
-    said = []
-    cases = list(next(iter(effects_by_panel.values())))
-    rows = -np.arange(len(cases))
-    with _axes(7.2, 0.36 * len(cases) + 1.3, columns=len(effects_by_panel)) as (figure, panels):
-        for axes, (title, effects) in zip(panels, effects_by_panel.items(), strict=True):
-            axes.axvline(0, color=_INK, linewidth=0.8)
-            for row, case in zip(rows, cases, strict=True):
-                mean, error = effects[case]
-                face = MEASUREMENT if abs(mean) >= 2 * error else "none"
-                axes.errorbar(mean, row, xerr=2 * error, fmt="o", color=MEASUREMENT, markerfacecolor=face)
-            axes.set_title(title)
-            axes.locator_params(axis="x", nbins=3)
-            said.append(
-                f"{title}: " + ", ".join(f"{c} {_signed(m)} ± {e:.1g}" for c, (m, e) in effects.items())
-            )
-        panels[0].set_yticks(rows, cases)
-        panels[0].set_ylim(rows[-1] - 0.6, 0.6)
-        panels[0].set_ylabel("case")
-        panels[len(panels) // 2].set_xlabel(quantity)
-    return ThemedFigure(
-        figure, f"{quantity}, mean and standard error, {len(said)} panels. {'; '.join(said)}."
     )
 
 

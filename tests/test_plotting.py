@@ -179,13 +179,6 @@ def shares_against_entropy():
     )
 
 
-FIGURES = [
-    sampled_token_losses,
-    shares_against_entropy,
-    entropy_contributions,
-    averages_over_share,
-    curves_over_coefficient,
-    loop_regimes,
 def signed_effects():
     """Two cases in two panels; one effect is within two standard errors of zero."""
     panels = {
@@ -197,6 +190,12 @@ def signed_effects():
 
 FIGURES = [
     signed_effects,
+    sampled_token_losses,
+    shares_against_entropy,
+    entropy_contributions,
+    averages_over_share,
+    curves_over_coefficient,
+    loop_regimes,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -215,6 +214,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    signed_effects: [
+        "change of entropy  (nats), mean and standard error, 2 panels",
+        "equal rounds: upper +0.5 ± 0.1, lower −0.3 ± 0.02; equal divergence: upper −0.25 ± 0.05",
+    ],
     sampled_token_losses: [
         "3 tokens",
         "sign at e^(-H) = 0.389",
@@ -237,9 +240,6 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
-    signed_effects: [
-        "change of entropy  (nats), mean and standard error, 2 panels",
-        "equal rounds: upper +0.5 ± 0.1, lower −0.3 ± 0.02; equal divergence: upper −0.25 ± 0.05",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -561,6 +561,8 @@ def test_averages_are_lines_and_samples_are_points(drawn):
     np.testing.assert_array_equal(line[1], [1.0, 2.0, 3.0])
     np.testing.assert_array_equal(points[1], [1.0, 2.25, 3.0])
     assert look["color"] == plotting.PREDICTION
+
+
 def test_effects_within_two_errors_of_zero_are_open(drawn):
     signed_effects()
     bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]

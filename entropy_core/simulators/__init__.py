@@ -24,16 +24,7 @@ from entropy_core.simulators.extremes import extreme_band_changes, extreme_curva
 from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
-from entropy_core.simulators.optimisation import (
-    OptimiserRun,
-    exact_gradient_ascent,
-    sampled_gradient_ascent,
-)
-from entropy_core.simulators.responses import (
-    SampledResponses,
-    prefix_tree,
-    sample_responses,
-    token_chain,
+from entropy_core.simulators.optimisation import OptimiserRun, exact_gradient_ascent, sampled_gradient_ascent
 from entropy_core.simulators.ppo import (
     ClippedRun,
     exact_clipped_ascent,
@@ -41,6 +32,7 @@ from entropy_core.simulators.ppo import (
     sampled_clipped_ascent,
     values_at_progress,
 )
+from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -52,8 +44,8 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
-    "ControlledRun",
     "ClippedRun",
+    "ControlledRun",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
@@ -85,13 +77,10 @@ __all__ = [
     "return_times",
     "rollouts",
     "sample_responses",
-    "sampled_gradient_ascent",
-    "sampled_policy_gradient",
-    "sampled_return_gradient",
-    "token_chain",
     "sampled_clipped_ascent",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "token_chain",
     "values_at_progress",
 ]

@@ -25,11 +25,9 @@ Not machine-checked: inequalities (Jensen, Popoviciu), monotonicity, existence a
 differentiated, limits, the order of a remainder, and the words beside a line. Only equalities are checked,
 for finite logits; −inf is covered by dropping the action.
 
-The subjects `softmax`, `dynamics`, `updates`, `tabular`, `sequences` and `trajectories` carry the names of
-the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
-The subjects `softmax`, `dynamics`, `updates`, `sampled_token`, `tabular` and `trajectories` carry the names
-of the numeric layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
-`tabular.policy_gradient_theorem()`).
+The subjects `softmax`, `dynamics`, `updates`, `samples`, `sampled_token`, `tabular`, `sequences` and
+`trajectories` carry the names of the numeric layers, as do those of the folder `interventions`, and functions
+that return what they have proved (`dynamics.entropy_lemma()`, `tabular.policy_gradient_theorem()`).
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
 a row, and proves that they merge.
@@ -42,8 +40,8 @@ from entropy_core.symbolic import (
     merging,
     outcomes,
     rules,
-    sequences,
     sampled_token,
+    sequences,
     softmax,
     tabular,
     ties,
@@ -97,12 +95,7 @@ from entropy_core.symbolic.operators import (
     action_index,
     named_matrix,
 )
-from entropy_core.symbolic.outcomes import (
-    correct,
-    entropy_of_correct,
-    entropy_of_wrong,
-    success_probability,
-)
+from entropy_core.symbolic.outcomes import correct, entropy_of_correct, entropy_of_wrong, success_probability
 from entropy_core.symbolic.printing import latex
 from entropy_core.symbolic.realisation import realise
 from entropy_core.symbolic.rules import (
@@ -194,7 +187,6 @@ __all__ = [
     "interventions",
     "inverse_temperature",
     "is_zero",
-    "reverse_kl_divergence",
     "latex",
     "linearity",
     "log_derivative",
@@ -215,6 +207,7 @@ __all__ = [
     "probs_ratio",
     "product_rule",
     "realise",
+    "reverse_kl_divergence",
     "rewards",
     "rules",
     "sampled_token",

@@ -1,5 +1,11 @@
 """What is done to a policy update to keep entropy: regularisers, their coefficients and their controllers."""
 
+from entropy_core.batched.interventions.clipping import (
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
+)
 from entropy_core.batched.interventions.controllers import (
     EntropyController,
     additive_update,
@@ -29,10 +35,13 @@ from entropy_core.batched.interventions.regularisers import (
 )
 
 __all__ = [
+    "ClippedPolicyLoss",
     "EntropyBonus",
     "EntropyController",
+    "RatioBandExtremes",
     "RepoSums",
     "additive_update",
+    "clipped_policy_loss",
     "critical_entropy_coefficient",
     "critical_kl_coefficient",
     "entropy_bonus_loss",
@@ -46,6 +55,7 @@ __all__ = [
     "plain_neutral_coefficient",
     "plain_repo_coefficient",
     "proportional_coefficient",
+    "ratio_band_extremes",
     "reference_kl_success",
     "regularised_optimum_logits",
     "repo_advantages",
@@ -53,17 +63,3 @@ __all__ = [
     "rescaled_repo_advantages",
     "sign_update",
 ]
-"""What trainers change in the policy gradient to hold entropy: losses, terms and selections over tokens.
-
-Functions of tokens take values of one token each, in the shape [batch, tokens], and a mask of those that
-count.
-"""
-
-from entropy_core.batched.interventions.clipping import (
-    ClippedPolicyLoss,
-    RatioBandExtremes,
-    clipped_policy_loss,
-    ratio_band_extremes,
-)
-
-__all__ = ["ClippedPolicyLoss", "RatioBandExtremes", "clipped_policy_loss", "ratio_band_extremes"]

@@ -1,10 +1,5 @@
 """What is done to a policy update to keep entropy, as symbols; modules as in the numeric layers."""
 
-from entropy_core.symbolic.interventions import controllers, regularisers
+from entropy_core.symbolic.interventions import clipping, controllers, regularisers
 
-__all__ = ["controllers", "regularisers"]
-"""What trainers change in the policy gradient to hold entropy, as symbols."""
-
-from entropy_core.symbolic.interventions import clipping
-
-__all__ = ["clipping"]
+__all__ = ["clipping", "controllers", "regularisers"]
