@@ -1,4 +1,8 @@
-"""What is done to a policy update to keep entropy: regularisers, their coefficients and their controllers."""
+"""What trainers change in the policy gradient to hold entropy: losses, terms and selections over tokens.
+
+Functions of tokens take values of one token each, in the shape [batch, tokens], and a mask of those that
+count.
+"""
 
 from entropy_core.batched.interventions.clipping import (
     ClippedPolicyLoss,

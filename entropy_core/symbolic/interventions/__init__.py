@@ -1,4 +1,4 @@
-"""What is done to a policy update to keep entropy, as symbols; modules as in the numeric layers."""
+"""What trainers change in the policy gradient to hold entropy, as symbols."""
 
 from entropy_core.symbolic.interventions import clipping, controllers, regularisers
 
