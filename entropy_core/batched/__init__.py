@@ -34,6 +34,7 @@ from entropy_core.batched.dynamics import (
     third_order_entropy_change,
 )
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
+from entropy_core.batched.samples import SampledEntropyChange, sampled_entropy_change
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -60,6 +61,7 @@ from entropy_core.batched.updates import natural_gradient_delta_logits, policy_g
 
 __all__ = [
     "PolicyMoments",
+    "SampledEntropyChange",
     "StepMoments",
     "action_values",
     "advantages",
@@ -85,6 +87,7 @@ __all__ = [
     "probs",
     "regularised_gradient_logits",
     "return_gradient",
+    "sampled_entropy_change",
     "second_order_entropy_change",
     "third_order_entropy_change",
     "state_occupancy",

@@ -16,6 +16,7 @@ from entropy_core.reference.dynamics import (
     third_order_entropy_change,
 )
 from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
+from entropy_core.reference.samples import SampledEntropyChange, sampled_entropy_change
 from entropy_core.reference.softmax import (
     covariance_over_actions,
     entropy,
@@ -42,6 +43,7 @@ from entropy_core.reference.updates import natural_gradient_delta_logits, policy
 
 __all__ = [
     "PolicyMoments",
+    "SampledEntropyChange",
     "StepMoments",
     "action_values",
     "advantages",
@@ -64,6 +66,7 @@ __all__ = [
     "probs",
     "regularised_gradient_logits",
     "return_gradient",
+    "sampled_entropy_change",
     "second_order_entropy_change",
     "third_order_entropy_change",
     "state_occupancy",
