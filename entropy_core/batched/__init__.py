@@ -33,8 +33,17 @@ from entropy_core.batched.dynamics import (
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.batched.interventions import group_centred_advantages, group_normalised_advantages
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
-from entropy_core.batched.samples import SampledEntropyChange, sampled_entropy_change
+from entropy_core.batched.samples import (
+    BatchCovariance,
+    LogProbCovariance,
+    SampledEntropyChange,
+    batch_covariance,
+    log_prob_covariance,
+    sampled_entropy_change,
+    within_state_covariance,
+)
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -60,11 +69,14 @@ from entropy_core.batched.trajectories import (
 from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "BatchCovariance",
+    "LogProbCovariance",
     "PolicyMoments",
     "SampledEntropyChange",
     "StepMoments",
     "action_values",
     "advantages",
+    "batch_covariance",
     "check_delta_logits",
     "check_logits",
     "check_transitions",
@@ -77,7 +89,10 @@ __all__ = [
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
+    "group_centred_advantages",
+    "group_normalised_advantages",
     "kl_divergence",
+    "log_prob_covariance",
     "log_probs",
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
@@ -94,4 +109,5 @@ __all__ = [
     "state_values",
     "step_moments",
     "varentropy",
+    "within_state_covariance",
 ]

@@ -9,10 +9,45 @@ from typing import NamedTuple
 
 import torch
 
-from entropy_core._shapes import Bool, Float
+from entropy_core._shapes import Bool, Float, Int
 from entropy_core.batched._tokens import mean_over_tokens, over_tokens
 
-__all__ = ["SampledEntropyChange", "sampled_entropy_change"]
+__all__ = [
+    "BatchCovariance",
+    "LogProbCovariance",
+    "SampledEntropyChange",
+    "batch_covariance",
+    "log_prob_covariance",
+    "sampled_entropy_change",
+    "within_state_covariance",
+]
+
+
+class BatchCovariance(NamedTuple):
+    """The covariance over the tokens of a batch and its two parts, with the weight 1/N for each token.
+
+    Args:
+        total: mean of (x − mean x)(y − mean y) over all tokens; the sum of the other two.
+        within_states: mean over tokens of the product centred at the token's own state: the part that the
+            lemma speaks of.
+        between_states: covariance of the states' means, each state weighted by its tokens.
+    """
+
+    total: torch.Tensor
+    within_states: torch.Tensor
+    between_states: torch.Tensor
+
+
+class LogProbCovariance(NamedTuple):
+    """Estimate of the mean covariance within states of log π with another value.
+
+    Args:
+        within_states: the estimate.
+        error: its standard error, without a gradient.
+    """
+
+    within_states: torch.Tensor
+    error: torch.Tensor
 
 
 class SampledEntropyChange(NamedTuple):
@@ -34,6 +69,179 @@ class SampledEntropyChange(NamedTuple):
     first_order_error: torch.Tensor
     second_order_error: torch.Tensor
     importance_weighted_error: torch.Tensor
+
+
+def batch_covariance(
+    x: Float[torch.Tensor, "batch tokens"],
+    y: Float[torch.Tensor, "batch tokens"],
+    states: Int[torch.Tensor, "batch tokens"],
+    response_mask: Bool[torch.Tensor, "batch tokens"],
+) -> BatchCovariance:
+    """Covariance of two values over the tokens of a batch, and what of it lies within states.
+
+    mean (x − x̄)(y − ȳ) = mean (x − x̄_s)(y − ȳ_s) + Σ_s (N_s/N)(x̄_s − x̄)(ȳ_s − ȳ)
+
+    Not the covariance under one policy: `covariance_over_actions` is that. A trainer that centres over the
+    whole batch logs `total`; only `within_states` moves entropy. Both are short: by one token of N, and by
+    one token of each state's.
+
+    Args:
+        x: one value a token, such as log π of the token.
+        y: another, such as its advantage.
+        states: a label for the state of each token; equal labels mean one state. Sorting the labels makes the
+            host wait for the device.
+        response_mask: which tokens count; what stands elsewhere, NaN included, is ignored.
+
+    Returns:
+        The covariance and its parts, in units of x times y; 0 where no token counts. A state with one token
+        adds 0 within.
+
+    Raises:
+        TypeError: the mask is not boolean, states are not integers, or x or y are not floating-point tensors.
+        ValueError: shapes or devices differ.
+
+    Numerics:
+        Error ≤ 1e-14 (float64) or 1e-5 (float32) × √(mean (x − x̄)² mean (y − ȳ)²) for each part, given
+        values whose offset is no larger than their spread; differentiable in x and y. Held by
+        tests/agreement/test_samples.py.
+
+    Source: claims `batch-covariance`, `total-covariance`, chapter estimating-from-samples.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0, 1.0, 5.0, 6.0]]), torch.tensor([[0.0, 1.0, -5.0, -4.0]])
+        >>> parts = batch_covariance(x, y, torch.tensor([[0, 0, 1, 1]]), torch.ones(1, 4).bool())
+        >>> [part.item() for part in parts]
+        [-6.0, 0.25, -6.25]
+    """
+    x, y, state, counts = _by_state(x, y, states, response_mask)
+    if not x.numel():
+        return BatchCovariance(x.sum(), x.sum(), y.sum())
+    x, y = _about_mean(x), _about_mean(y)
+    x_mean, y_mean = _state_means(x, state, counts), _state_means(y, state, counts)
+    within = ((x - x_mean[state]) * (y - y_mean[state])).mean()
+    between = (counts / x.numel() * x_mean * y_mean).sum()
+    return BatchCovariance((x * y).mean(), within, between)
+
+
+def within_state_covariance(
+    x: Float[torch.Tensor, "batch tokens"],
+    y: Float[torch.Tensor, "batch tokens"],
+    states: Int[torch.Tensor, "batch tokens"],
+    response_mask: Bool[torch.Tensor, "batch tokens"],
+) -> Float[torch.Tensor, ""]:
+    """Mean covariance within states, without bias, from states that several tokens were drawn at.
+
+    Σ_s w_s Σ_{t at s} (x_t − x̄_s)(y_t − ȳ_s) / (N_s − 1), w_s = N_s / Σ N_s over the states with N_s ≥ 2
+
+    Args:
+        x: one value a token, such as log π of the token.
+        y: another, such as its advantage.
+        states: a label for the state of each token; equal labels mean one state. Sorting the labels makes the
+            host wait for the device.
+        response_mask: which tokens count; what stands elsewhere, NaN included, is ignored.
+
+    Returns:
+        The covariance in units of x times y, its states weighted by their tokens; NaN where no state has two.
+        States with one token are left out: where they abound and the entropy is known, `log_prob_covariance`
+        uses them.
+
+    Raises:
+        TypeError: the mask is not boolean, states are not integers, or x or y are not floating-point tensors.
+        ValueError: shapes or devices differ.
+
+    Numerics:
+        Error ≤ 1e-14 (float64) or 1e-5 (float32) × the root of the means of x² and y² about the batch's mean;
+        differentiable in x and y. Held by tests/agreement/test_samples.py.
+
+    Source: claims `sample-covariance-mean`, `sample-covariance-variance`, chapter estimating-from-samples.
+
+    Example:
+        >>> x, y = torch.tensor([[0.0, 1.0, 5.0, 6.0]]), torch.tensor([[0.0, 1.0, -5.0, -4.0]])
+        >>> within_state_covariance(x, y, torch.tensor([[0, 0, 1, 1]]), torch.ones(1, 4).bool()).item()
+        0.5
+    """
+    x, y, state, counts = _by_state(x, y, states, response_mask)
+    several = counts >= 2
+    used = torch.where(several, counts, 0.0).sum()
+    x, y = _about_mean(x), _about_mean(y)
+    x_mean, y_mean = _state_means(x, state, counts), _state_means(y, state, counts)
+    weights = torch.where(several, counts / (counts - 1).clamp(min=1), 0.0)
+    total = (weights[state] * (x - x_mean[state]) * (y - y_mean[state])).sum()
+    return torch.where(used > 0, total / used.clamp(min=1), torch.nan)
+
+
+def log_prob_covariance(
+    old_log_probs: Float[torch.Tensor, "batch tokens"],
+    y: Float[torch.Tensor, "batch tokens"],
+    entropy: Float[torch.Tensor, "batch tokens"],
+    response_mask: Bool[torch.Tensor, "batch tokens"],
+) -> LogProbCovariance:
+    """Mean covariance within states of log π and another value, without bias, from one token a state.
+
+    mean (ℓ + H) y, for E[ℓ + H] = 0 at every state
+
+    A baseline may be subtracted from y if it does not depend on the token; it changes the scatter, not the
+    mean.
+
+    Args:
+        old_log_probs: ℓ = log π_old of each token, in nats; π_old drew it, at temperature 1 of π_old.
+        y: another value of the token, such as its advantage or Δz.
+        entropy: H of π_old at the state of each token, in nats.
+        response_mask: which tokens count; what stands elsewhere, NaN included, is ignored.
+
+    Returns:
+        The estimate, in nats times the unit of y, 0 where no token counts; and its standard error between
+        responses, NaN with fewer than two.
+
+    Raises:
+        TypeError: the mask is not boolean, or an argument is not a floating-point tensor.
+        ValueError: shapes or devices differ.
+
+    Numerics:
+        Error ≤ 1e-14 (float64) or 1e-5 (float32) × mean (|ℓ| + H)|y|; differentiable in every tensor. Held by
+        tests/agreement/test_samples.py.
+
+    Source: claim `one-token-a-state`, chapter estimating-from-samples.
+
+    Example:
+        >>> old, entropy = torch.tensor([[0.5], [0.25], [0.25], [0.5]]).log(), torch.full((4, 1), 1.0397)
+        >>> y, every = torch.tensor([[1.0], [0.0], [0.0], [1.0]]), torch.ones(4, 1).bool()
+        >>> round(log_prob_covariance(old, y, entropy, every).within_states.item(), 4)
+        0.1733
+    """
+    old, y, entropy = over_tokens(response_mask, old_log_probs=old_log_probs, y=y, entropy=entropy)
+    terms = (old + entropy) * y
+    error = _error_between_responses(terms.detach(), response_mask)
+    return LogProbCovariance(mean_over_tokens(terms, response_mask), error)
+
+
+def _by_state(x, y, states, response_mask):
+    """Return the values that count, in one row, the number of each one's state, and the tokens of a state."""
+    x, y = over_tokens(response_mask, x=x, y=y)
+    if not isinstance(states, torch.Tensor) or states.is_floating_point() or states.dtype == torch.bool:
+        found = states.dtype if isinstance(states, torch.Tensor) else type(states).__name__
+        raise TypeError(
+            f"states must be a tensor of integers; got {found}. Number the states by "
+            "torch.unique(labels, return_inverse=True)[1]."
+        )
+    if states.shape != response_mask.shape or states.device != response_mask.device:
+        raise ValueError(
+            f"states must have one label a token, shape {tuple(response_mask.shape)} on "
+            f"{response_mask.device} as response_mask; got {tuple(states.shape)} on {states.device}. One "
+            "label a response becomes one a token by states[:, None].expand_as(response_mask)."
+        )
+    _, state, counts = torch.unique(states[response_mask], return_inverse=True, return_counts=True)
+    return x[response_mask], y[response_mask], state, counts.to(x.dtype)
+
+
+def _about_mean(values):
+    """Return values less their mean, twice, so that the second mean is of rounding only."""
+    values = values - values.mean()
+    return values - values.mean()
+
+
+def _state_means(values, state, counts):
+    return torch.zeros_like(counts).index_add(0, state, values) / counts
 
 
 def sampled_entropy_change(

@@ -15,8 +15,17 @@ from entropy_core.reference.dynamics import (
     second_order_entropy_change,
     third_order_entropy_change,
 )
+from entropy_core.reference.interventions import group_centred_advantages, group_normalised_advantages
 from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
-from entropy_core.reference.samples import SampledEntropyChange, sampled_entropy_change
+from entropy_core.reference.samples import (
+    BatchCovariance,
+    LogProbCovariance,
+    SampledEntropyChange,
+    batch_covariance,
+    log_prob_covariance,
+    sampled_entropy_change,
+    within_state_covariance,
+)
 from entropy_core.reference.softmax import (
     covariance_over_actions,
     entropy,
@@ -42,11 +51,14 @@ from entropy_core.reference.trajectories import (
 from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
+    "BatchCovariance",
+    "LogProbCovariance",
     "PolicyMoments",
     "SampledEntropyChange",
     "StepMoments",
     "action_values",
     "advantages",
+    "batch_covariance",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
@@ -56,7 +68,10 @@ __all__ = [
     "first_order_entropy_change",
     "fisher",
     "fisher_pseudo_inverse",
+    "group_centred_advantages",
+    "group_normalised_advantages",
     "kl_divergence",
+    "log_prob_covariance",
     "log_probs",
     "natural_gradient_delta_logits",
     "policy_gradient_delta_logits",
@@ -73,4 +88,5 @@ __all__ = [
     "state_values",
     "step_moments",
     "varentropy",
+    "within_state_covariance",
 ]

@@ -27,7 +27,7 @@ for finite logits; −inf is covered by dropping the action.
 
 The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
 layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
-`tabular.policy_gradient_theorem()`).
+`tabular.policy_gradient_theorem()`). So do `samples` and `interventions`.
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
 a row, and proves that they merge.
@@ -36,9 +36,11 @@ a row, and proves that they merge.
 from entropy_core.symbolic import (
     approximation,
     dynamics,
+    interventions,
     merging,
     outcomes,
     rules,
+    samples,
     softmax,
     tabular,
     ties,
@@ -183,6 +185,7 @@ __all__ = [
     "fisher_pseudo_inverse",
     "fold",
     "indicator_picks",
+    "interventions",
     "inverse_temperature",
     "is_zero",
     "reverse_kl_divergence",
@@ -208,6 +211,7 @@ __all__ = [
     "realise",
     "rewards",
     "rules",
+    "samples",
     "score",
     "score_has_mean_zero",
     "score_trick",
