@@ -153,7 +153,7 @@ def within_state_covariance(
         Error ≤ 1e-14 (float64) or 1e-5 (float32) × the root of the means of x² and y² about the batch's mean;
         differentiable in x and y. Held by tests/agreement/test_samples.py.
 
-    Source: claims `sample-covariance-mean`, `sample-covariance-variance`, chapter estimating-from-samples.
+    Source: claims `batch-covariance`, `sample-covariance-variance`, chapter estimating-from-samples.
 
     Example:
         >>> x, y = torch.tensor([[0.0, 1.0, 5.0, 6.0]]), torch.tensor([[0.0, 1.0, -5.0, -4.0]])

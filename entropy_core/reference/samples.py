@@ -149,7 +149,7 @@ def within_state_covariance(
         Error ≤ 1e-14 × √(Σ w x̃² Σ w ỹ²), the centred values of each state, beside 1e-15 × the range of x
         times that of y. Held by tests/agreement/test_samples.py.
 
-    Source: claims `sample-covariance-mean`, `sample-covariance-variance`, chapter estimating-from-samples.
+    Source: claims `batch-covariance`, `sample-covariance-variance`, chapter estimating-from-samples.
 
     Example:
         >>> x, y = np.array([[0.0, 1.0, 5.0, 6.0]]), np.array([[0.0, 1.0, -5.0, -4.0]])

@@ -34,7 +34,7 @@ def group_centred_advantages(
         Error ≤ 4 eps × max |r − mean r|, whatever the offset of the rewards, given them. Held by
         tests/agreement/test_normalisation.py.
 
-    Source: claim `sample-covariance-mean`, chapter estimating-from-samples; [liu2025understanding].
+    Source: claim `batch-covariance`, chapter estimating-from-samples; [liu2025understanding].
 
     Example:
         >>> group_centred_advantages(np.array([[1.0, 0.0, 0.0, 1.0]]))
