@@ -129,7 +129,16 @@ def error_ranges():
     return plotting.error_ranges({"steps": laws, "entropy": laws})
 
 
+def covariance_parts():
+    """Two parts of opposite sign; 101 batches around each."""
+    spread = np.linspace(-0.1, 0.1, 101)
+    exact = {"one": {"within": 0.25, "between": -1.0}, "other": {"within": 0.5, "between": 1.0}}
+    batches = {case: {part: v + spread for part, v in parts.items()} for case, parts in exact.items()}
+    return plotting.covariance_parts(exact, batches, "covariance  (nats)")
+
+
 FIGURES = [
+    covariance_parts,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -148,6 +157,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    covariance_parts: [
+        "2 panels",
+        "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
+    ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
         "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
@@ -219,6 +232,7 @@ def drawn(monkeypatch):
         "loglog",
         "semilogx",
         "bar",
+        "barh",
         "errorbar",
         "fill_between",
         "set_xlabel",
@@ -424,3 +438,11 @@ def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
     (line, _), (points, _), *_ = drawn("plot")
     np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
     np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])
+
+
+def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
+    covariance_parts()
+    assert [args[:2] for args, _ in drawn("barh")] == [(0, 0.25), (1, -1.0), (0, 0.5), (1, 1.0)]
+    (middle, row), bars = drawn("errorbar")[1]
+    assert row == 1
+    np.testing.assert_allclose([middle, bars["xerr"][0][0], bars["xerr"][1][0]], [-1.0, 0.09, 0.09])

@@ -28,6 +28,14 @@ from entropy_core.simulators.optimisation import (
     exact_gradient_ascent,
     sampled_gradient_ascent,
 )
+from entropy_core.simulators.responses import (
+    CovarianceParts,
+    Responses,
+    Writing,
+    covariance_parts_of_responses,
+    sample_responses,
+    wandering_writing,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -39,14 +47,18 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
+    "CovarianceParts",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
+    "Responses",
     "Rollouts",
     "TabularMDP",
+    "Writing",
     "aligned_bandits",
     "corrected_akaike",
+    "covariance_parts_of_responses",
     "escape_times",
     "exact_gradient_ascent",
     "exponential_feature",
@@ -62,7 +74,9 @@ __all__ = [
     "random_steps",
     "return_times",
     "rollouts",
+    "sample_responses",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "wandering_writing",
 ]
