@@ -33,7 +33,11 @@ from entropy_core.batched.dynamics import (
     second_order_entropy_change,
     third_order_entropy_change,
 )
-from entropy_core.batched.interventions import group_centred_advantages, group_normalised_advantages
+from entropy_core.batched.interventions import (
+    group_centred_advantages,
+    group_normalised_advantages,
+    group_weight,
+)
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.batched.samples import (
     BatchCovariance,
@@ -91,6 +95,7 @@ __all__ = [
     "fisher_pseudo_inverse",
     "group_centred_advantages",
     "group_normalised_advantages",
+    "group_weight",
     "kl_divergence",
     "log_prob_covariance",
     "log_probs",

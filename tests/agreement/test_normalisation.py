@@ -93,3 +93,45 @@ def test_errors_say_what_to_do(without_shape_checks):
         batched.group_centred_advantages(torch.zeros(2, 2).long())
     with pytest.raises(TypeError, match="real numbers"):
         reference.group_centred_advantages(np.array([["a", "b"]]))
+
+
+def exact_weight(rate, samples, epsilon, ddof):
+    """Return the weight of a group by the binomial distribution, in Fractions but for the root."""
+    rate, total = Fraction(rate), 0.0
+    for hits in range(1, samples):
+        share = Fraction(hits, samples)
+        chance = math.comb(samples, hits) * rate ** (hits - 1) * (1 - rate) ** (samples - hits - 1)
+        spread = math.sqrt(share * (1 - share) * samples / (samples - ddof))
+        total += float(chance * share * (1 - share)) / (spread + epsilon)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("samples", "epsilon", "ddof"), [(2, 0, 0), (3, 1e-4, 1), (16, 0, 0), (1024, 0.1, 1)]
+)
+def test_weights_of_prompts_are_binomial_means(samples, epsilon, ddof):
+    rates = [0.0, 1e-9, 0.125, 0.5, 0.9375, 1.0]
+    expected = [exact_weight(rate, samples, epsilon, ddof) for rate in rates]
+    ours = reference.group_weight(np.array(rates), samples, epsilon, ddof)
+    theirs = batched.group_weight(torch.tensor(rates, dtype=torch.float64), samples, epsilon, ddof)
+    narrow = batched.group_weight(torch.tensor(rates), samples, epsilon, ddof)
+    assert np.allclose(ours, expected, rtol=1e-14 * samples)
+    assert np.allclose(theirs.numpy(), expected, rtol=1e-14 * samples)
+    assert np.allclose(narrow.numpy(), expected, rtol=1e-6 * samples)
+    if epsilon == ddof == 0:
+        assert ours[0] == pytest.approx(math.sqrt(samples - 1), rel=1e-12)
+        assert ours[3] == pytest.approx(1 if samples == 2 else 1.93, rel=3e-3)
+
+
+def test_errors_of_weights(without_shape_checks):
+    for module, rate in ((reference, np.array([0.5])), (batched, torch.tensor([0.5]))):
+        with pytest.raises(ValueError, match="samples"):
+            module.group_weight(rate, 1, 0, 0)
+        with pytest.raises(ValueError, match="epsilon must"):
+            module.group_weight(rate, 4, -1.0)
+        with pytest.raises(TypeError, match="success_rate must be"):
+            module.group_weight(["a"], 4)
+        assert module.group_weight(rate[0], 4).shape == ()
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
+        reference.group_weight(np.array([1.5]), 4)
+    assert batched.group_weight(torch.tensor([1.5]), 2).isnan().all()

@@ -7,6 +7,7 @@ count.
 from entropy_core.batched.interventions.normalisation import (
     group_centred_advantages,
     group_normalised_advantages,
+    group_weight,
 )
 
-__all__ = ["group_centred_advantages", "group_normalised_advantages"]
+__all__ = ["group_centred_advantages", "group_normalised_advantages", "group_weight"]
