@@ -780,12 +780,11 @@ def covariance_parts(
                 said.append(f"{title}, {part}: {predicted[part]:+.2g}, batches {low:+.2g} to {high:+.2g}")
             axes.set_title(title)
             axes.set_xlim(-reach, reach)
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlabel(quantity)
         panels[0].set_yticks(range(len(parts)), parts)
-        panels[0].tick_params(axis="y", length=0)
         panels[0].set_ylabel("part  (over tokens)")
         panels[0].invert_yaxis()
-        for axes in panels:
-            axes.set_xlabel(quantity)
     return ThemedFigure(
         figure,
         f"Bars of {quantity} with the range of nine in ten batches, {len(panels)} panels. {'; '.join(said)}.",
