@@ -292,21 +292,13 @@ def sampled_entropy_change(
     step, excess = new - old, old + entropy
     first = -excess * step
     second = first - 0.5 * (1.0 + excess) * step**2
-    # w (ℓ' + H) − (ℓ + H) − (w − 1) = (w − 1)(ℓ + H) + [w Δℓ − (w − 1)], without cancellation.
-    weighted = -torch.expm1(step) * excess - _excess_of_ratio(step)
+    # w (ℓ' + H) − (ℓ + H) − (w − 1) = (w − 1)(ℓ + H − 1) + w Δℓ: each part is of the size of the step.
+    weighted = -torch.expm1(step) * (excess - 1.0) - torch.exp(step) * step
     terms = (first, second, weighted)
     return SampledEntropyChange(
         *(mean_over_tokens(term, response_mask) for term in terms),
         *(_error_between_responses(term.detach(), response_mask) for term in terms),
     )
-
-
-def _excess_of_ratio(step):
-    """Return w log w − (w − 1) for w = e^step, never negative, accurate for small steps."""
-    small = step.abs() < (1e-3 if step.dtype == torch.float64 else 3e-2)
-    near, far = torch.where(small, step, 0.0), torch.where(small, 0.0, step)
-    series = near**2 * (0.5 + near * (1 / 3 + near * (1 / 8 + near * (1 / 30 + near / 144))))
-    return series + (far * torch.exp(far) - torch.expm1(far))
 
 
 def _error_between_responses(values, mask):

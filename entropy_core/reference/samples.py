@@ -284,19 +284,13 @@ def sampled_entropy_change(
     step, excess = new - old, old + entropy
     first = -excess * step
     second = first - 0.5 * (1.0 + excess) * step**2
-    # w (ℓ' + H) − (ℓ + H) − (w − 1) = (w − 1)(ℓ + H) + [w Δℓ − (w − 1)], without cancellation.
-    weighted = -np.expm1(step) * excess - _excess_of_ratio(step)
+    # w (ℓ' + H) − (ℓ + H) − (w − 1) = (w − 1)(ℓ + H − 1) + w Δℓ: each part is of the size of the step.
+    weighted = -np.expm1(step) * (excess - 1.0) - np.exp(step) * step
     terms = (first, second, weighted)
     return SampledEntropyChange(
         *(float(mean_over_tokens(term, mask)) for term in terms),
         *(_error_between_responses(term, mask) for term in terms),
     )
-
-
-def _excess_of_ratio(step):
-    """Return w log w − (w − 1) for w = e^step, never negative, accurate for small steps."""
-    series = step**2 * (0.5 + step * (1 / 3 + step * (1 / 8 + step * (1 / 30 + step / 144))))
-    return np.where(np.abs(step) < 1e-3, series, step * np.exp(step) - np.expm1(step))
 
 
 def _error_between_responses(values, mask) -> float:
