@@ -186,24 +186,17 @@ def mean_of_sample_covariance():
 def variance_of_sample_covariance():
     """How far the covariance of a sample scatters.
 
-    Formula: (N − 1) Var C_N = (1 − 1/N)² [(1 − 1/N) κ(x, x, y, y) + Var x Var y + Cov(x, y)²].
+    Formula: N²/(N − 1) Var C_N = (1 − 1/N) κ(x, x, y, y) + Var x Var y + Cov(x, y)², for N ≥ 2.
 
     Returns:
         the certificate; it rests on the independence of the draws, four at a time.
     """
-    four = _i, _j, _k, _l
+    four, scale = (_i, _j, _k, _l), draws**2 / (draws - 1)
     scatter = cumulant("xx") * cumulant("yy") + cumulant("xy") ** 2
+    residuals = Hypothesis("", _independence_four(*four), four, (draws,) * 4)
     return Certificate(
-        Statement(
-            (draws - 1) * _variance_of_estimate,
-            _shortfall**2 * (_shortfall * cumulant("xxyy") + scatter),
-        ),
-        (
-            (
-                (draws - 1) * _weight(_i, _j) * _weight(_k, _l),
-                Hypothesis("", _independence_four(*four), four, (draws,) * 4),
-            ),
-        ),
+        Statement(scale * _variance_of_estimate, _shortfall * cumulant("xxyy") + scatter),
+        ((scale * _weight(_i, _j) * _weight(_k, _l), residuals),),
     )
 
 

@@ -94,7 +94,7 @@ def test_mean_of_sample_covariance_for_every_number_of_draws():
 def test_variance_of_sample_covariance_for_every_number_of_draws():
     proved = samples.variance_of_sample_covariance()
     left, right = proved.statement.left, proved.statement.right
-    wrong = right - (1 - 1 / draws) ** 2 * cumulant("xy") ** 2
+    wrong = right - cumulant("xy") ** 2
     with pytest.raises(WrongCertificate, match=EVERY_CHECK):
         Certificate(Statement(left, wrong), proved.terms)
 

@@ -19,6 +19,13 @@ _in_correct = Scalar("mean_in_correct", r"\mathbb{E}[f \mid C]", order=60)
 _in_wrong = Scalar("mean_in_wrong", r"\mathbb{E}[f \mid W]", order=61)
 _share = Quantity("share", r"\bar{c}", OverDraws(_label(_i), _i) / draws, order=30)
 _gap = _in_correct - _in_wrong
+_value = _label(_i) * _in_correct + (1 - _label(_i)) * _in_wrong
+_mean_given_outcomes = Quantity(
+    "mean_given_outcomes",
+    r"\mathbb{E}[\overline{(c - \bar{c}) f} \mid c_1 \ldots c_N]",
+    OverDraws((_label(_i) - _share) * _value, _i) / draws,
+    order=50,
+)
 
 
 def mean_by_outcome():
@@ -29,9 +36,9 @@ def mean_by_outcome():
     Returns:
         the certificate; it rests on c_i² = c_i.
     """
-    value = _label(_i) * _in_correct + (1 - _label(_i)) * _in_wrong
-    mean = OverDraws((_label(_i) - _share) * value, _i) / draws
-    return Certificate(Statement(mean, _share * (1 - _share) * _gap), ((_gap / draws, _zero_or_one()),))
+    return Certificate(
+        Statement(_mean_given_outcomes, _share * (1 - _share) * _gap), ((_gap / draws, _zero_or_one()),)
+    )
 
 
 def spread_of_group():
