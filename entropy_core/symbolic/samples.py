@@ -394,25 +394,36 @@ def first_order_from_log_probs():
     )
 
 
+_estimate = Quantity(
+    "second_order_estimate",
+    r"\mathbb{E}[\hat\Delta_2]",
+    -E(_excess * change_of_log_probs) - E((1 + _excess) * change_of_log_probs**2) / 2,
+    order=40,
+)
+_second_order = Quantity("second_order", r"\Delta_2", second_order_entropy_change, order=41)
+
+
 def second_order_from_log_probs():
     """The second order from drawn tokens, and exactly what it misses.
 
-    Formula: −E[(log π + H) Δℓ] − ½E[(1 + log π + H) Δℓ²] is −Cov(log π, Δz) − ½E[(1 + log π + H)(Δz − EΔz)²]
-    + KL(π‖π') Cov(log π, Δz) − ½ KL(π‖π')².
+    Formula: E Δ̂₂ = Δ₂ + KL(π‖π') Cov(log π, Δz) − ½ KL(π‖π')², with
+    Δ̂₂ = −(log π + H) Δℓ − ½ (1 + log π + H) Δℓ² and Δ₂ = −Cov(log π, Δz) − ½ E[(1 + log π + H)(Δz − EΔz)²].
 
     Returns:
         the proved derivation; it holds for steps of any size.
     """
-    half, excess = Rational(1, 2), divergence * Cov(log_probs, delta_logits) - divergence**2 / 2
-    centred = delta_logits - E(delta_logits)
-    start = -E(_excess * change_of_log_probs) - half * E((1 + _excess) * change_of_log_probs**2)
+    half, centred = Rational(1, 2), delta_logits - E(delta_logits) - divergence
+    covariance = Cov(log_probs, delta_logits)
     return (
-        Derivation(start)
+        Derivation(_estimate)
         .to(
-            -Cov(log_probs, delta_logits) - half * E((1 + _excess) * (centred - divergence) ** 2),
+            -covariance - half * E((1 + _excess) * centred**2),
             r"$\Delta\ell = \Delta z - \mathbb{E}[\Delta z] - \operatorname{KL}(\pi \| \pi')$",
         )
-        .to(second_order_entropy_change + excess, r"$\mathbb{E}[1 + \log\pi + H] = 1$")
+        .to(
+            _second_order + divergence * covariance - half * divergence**2,
+            r"$\mathbb{E}[1 + \log\pi + H] = 1$",
+        )
     )
 
 
