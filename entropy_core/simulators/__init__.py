@@ -28,12 +28,12 @@ from entropy_core.simulators.optimisation import (
     exact_gradient_ascent,
     sampled_gradient_ascent,
 )
-from entropy_core.simulators.responses import (
+from entropy_core.simulators.writing import (
     CovarianceParts,
-    Responses,
+    WrittenResponses,
     Writing,
     covariance_parts_of_responses,
-    sample_responses,
+    write_responses,
     wandering_writing,
 )
 from entropy_core.simulators.tabular_mdp import (
@@ -52,7 +52,7 @@ __all__ = [
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
-    "Responses",
+    "WrittenResponses",
     "Rollouts",
     "TabularMDP",
     "Writing",
@@ -74,7 +74,7 @@ __all__ = [
     "random_steps",
     "return_times",
     "rollouts",
-    "sample_responses",
+    "write_responses",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",

@@ -9,7 +9,7 @@ from entropy_core import reference
 from entropy_core.simulators import (
     Writing,
     covariance_parts_of_responses,
-    sample_responses,
+    write_responses,
     wandering_writing,
 )
 
@@ -55,7 +55,7 @@ def test_exact_parts_are_those_of_every_response():
 
 
 def test_samples_follow_the_policy():
-    drawn = sample_responses(np.random.default_rng(0), SMALL, PROMPTS, 20_000)
+    drawn = write_responses(np.random.default_rng(0), SMALL, PROMPTS, 20_000)
     advantages = drawn.rewards.reshape(3, -1)
     advantages = (advantages - advantages.mean(axis=1, keepdims=True)).reshape(-1, 1)
     terms = ((drawn.old_log_probs + drawn.entropy) * advantages).mean(axis=1)
@@ -70,7 +70,7 @@ def test_pull_leads_to_the_right_end():
     rates = []
     for pull in (-1.0, 0.0, 1.0):
         writing = wandering_writing(np.random.default_rng(1), (1.0, 1.0), pull)
-        rates.append(sample_responses(np.random.default_rng(2), writing, np.array([150]), 500).rewards.mean())
+        rates.append(write_responses(np.random.default_rng(2), writing, np.array([150]), 500).rewards.mean())
     assert rates[0] < 0.1 < rates[1] < 0.5 < 0.9 < rates[2]
 
 
@@ -79,4 +79,4 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="positive sharpness"):
         wandering_writing(rng, (0.0, 1.0))
     with pytest.raises(ValueError, match="at least one sample"):
-        sample_responses(rng, SMALL, PROMPTS, 0)
+        write_responses(rng, SMALL, PROMPTS, 0)

@@ -15,10 +15,10 @@ from entropy_core.reference import covariance_over_actions, entropy, log_probs, 
 
 __all__ = [
     "CovarianceParts",
-    "Responses",
+    "WrittenResponses",
     "Writing",
     "covariance_parts_of_responses",
-    "sample_responses",
+    "write_responses",
     "wandering_writing",
 ]
 
@@ -39,7 +39,7 @@ class Writing(NamedTuple):
     length: int
 
 
-class Responses(NamedTuple):
+class WrittenResponses(NamedTuple):
     """Sampled responses, [responses] or [responses, length]; the samples of a prompt follow each other.
 
     Args:
@@ -155,9 +155,9 @@ def covariance_parts_of_responses(writing: Writing, prompts: Int[np.ndarray, " p
     return CovarianceParts(float(within + between), float(within), float(between))
 
 
-def sample_responses(
+def write_responses(
     generator: np.random.Generator, writing: Writing, prompts: Int[np.ndarray, " prompts"], samples: int
-) -> Responses:
+) -> WrittenResponses:
     """Draw responses to each prompt.
 
     a_t ~ π(· | context_t), context_{t+1} = next(context_t, a_t)
@@ -176,12 +176,12 @@ def sample_responses(
 
     Example:
         >>> writing = wandering_writing(np.random.default_rng(0), (1.0, 2.0), contexts=10, tokens=3)
-        >>> sample_responses(np.random.default_rng(1), writing, np.array([2, 5]), 4).contexts.shape
+        >>> write_responses(np.random.default_rng(1), writing, np.array([2, 5]), 4).contexts.shape
         (8, 24)
     """
     if samples < 1:
         raise ValueError(
-            f"sample_responses needs at least one sample a prompt, got {samples}; give 2 or more"
+            f"write_responses needs at least one sample a prompt, got {samples}; give 2 or more"
         )
     ell, h = log_probs(writing.logits), entropy(writing.logits)
     cumulative = probs(writing.logits).cumsum(axis=-1)
@@ -193,4 +193,4 @@ def sample_responses(
         taken.append(ell[context, token])
         context = writing.next_contexts[context, token]
     visited = np.stack(contexts, axis=1)
-    return Responses(visited, np.stack(taken, axis=1), h[visited], writing.rewards[context])
+    return WrittenResponses(visited, np.stack(taken, axis=1), h[visited], writing.rewards[context])
