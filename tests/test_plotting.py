@@ -196,6 +196,16 @@ FIGURES = [
     averages_over_share,
     curves_over_coefficient,
     loop_regimes,
+def covariance_parts():
+    """Two parts of opposite sign; 101 batches around each."""
+    spread = np.linspace(-0.1, 0.1, 101)
+    exact = {"one": {"within": 0.25, "between": -1.0}, "other": {"within": 0.5, "between": 1.0}}
+    batches = {case: {part: v + spread for part, v in parts.items()} for case, parts in exact.items()}
+    return plotting.covariance_parts(exact, batches, "covariance  (nats)")
+
+
+FIGURES = [
+    covariance_parts,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -240,6 +250,9 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
+    covariance_parts: [
+        "2 panels",
+        "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -312,6 +325,7 @@ def drawn(monkeypatch):
         "loglog",
         "semilogx",
         "bar",
+        "barh",
         "errorbar",
         "fill_between",
         "set_xlabel",
@@ -568,3 +582,9 @@ def test_effects_within_two_errors_of_zero_are_open(drawn):
     bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]
     filled = plotting.MEASUREMENT
     assert bars == [(0.5, 0.2, filled), (-0.3, 0.04, filled), (-0.25, 0.1, filled), (0.1, 0.12, "none")]
+def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
+    covariance_parts()
+    assert [args[:2] for args, _ in drawn("barh")] == [(0, 0.25), (1, -1.0), (0, 0.5), (1, 1.0)]
+    (middle, row), bars = drawn("errorbar")[1]
+    assert row == 1
+    np.testing.assert_allclose([middle, bars["xerr"][0][0], bars["xerr"][1][0]], [-1.0, 0.09, 0.09])

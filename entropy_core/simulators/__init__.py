@@ -33,6 +33,14 @@ from entropy_core.simulators.ppo import (
     values_at_progress,
 )
 from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
+from entropy_core.simulators.writing import (
+    CovarianceParts,
+    WrittenResponses,
+    Writing,
+    covariance_parts_of_responses,
+    write_responses,
+    wandering_writing,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -46,17 +54,21 @@ __all__ = [
     "BanditRun",
     "ClippedRun",
     "ControlledRun",
+    "CovarianceParts",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
+    "WrittenResponses",
     "Rollouts",
     "SampledResponses",
     "TabularMDP",
+    "Writing",
     "aligned_bandits",
     "controlled_ascent",
     "corrected_akaike",
     "entropy_coefficient_at",
+    "covariance_parts_of_responses",
     "escape_times",
     "exact_clipped_ascent",
     "exact_gradient_ascent",
@@ -83,4 +95,9 @@ __all__ = [
     "sampled_return_gradient",
     "token_chain",
     "values_at_progress",
+    "write_responses",
+    "sampled_gradient_ascent",
+    "sampled_policy_gradient",
+    "sampled_return_gradient",
+    "wandering_writing",
 ]

@@ -109,6 +109,8 @@ class Certificate:
         )
 
     def _repr_latex_(self):
+        if not self.terms:
+            return self.statement._repr_latex_()
         if not isinstance(self.goal, Statement):
             return f"$$\n0 = {self.latex}\n$$"
         first, *rest = (_term_latex(*term) for term in self.terms)

@@ -67,3 +67,10 @@ __all__ = [
     "rescaled_repo_advantages",
     "sign_update",
 ]
+from entropy_core.reference.interventions.normalisation import (
+    group_centred_advantages,
+    group_normalised_advantages,
+    group_weight,
+)
+
+__all__ = ["group_centred_advantages", "group_normalised_advantages", "group_weight"]

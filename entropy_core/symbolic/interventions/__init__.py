@@ -3,3 +3,6 @@
 from entropy_core.symbolic.interventions import clipping, controllers, regularisers
 
 __all__ = ["clipping", "controllers", "regularisers"]
+from entropy_core.symbolic.interventions import normalisation
+
+__all__ = ["normalisation"]
