@@ -840,6 +840,54 @@ def grouped_dots(
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
 
+def covariance_parts(
+    predicted_by_case: Mapping[str, Mapping[str, float]],
+    measured_by_case: Mapping[str, Mapping[str, Real[np.ndarray, " batches"]]],
+    quantity: str,
+) -> ThemedFigure:
+    """Parts of a signed quantity, one panel for each case: exact values as bars, batches as points.
+
+    Args:
+        predicted_by_case: title of each panel to the exact value of each part.
+        measured_by_case: the same titles to the values of each part in many batches; drawn are the median and
+            the range from the 5th to the 95th percentile.
+        quantity: what is measured, with its unit in brackets.
+
+    Returns:
+        Small multiples with a common list of parts and a line at 0.
+    """
+    parts, said = list(next(iter(predicted_by_case.values()))), []
+    ends = [np.percentile(v, [5, 95]) for case in measured_by_case.values() for v in case.values()]
+    reach = 1.1 * max(np.abs(ends).max(), *(abs(v) for c in predicted_by_case.values() for v in c.values()))
+    with _axes(7.2, 0.5 * len(parts) + 1.4, columns=len(predicted_by_case)) as (figure, panels):
+        for axes, (title, predicted) in zip(panels, predicted_by_case.items(), strict=True):
+            axes.axvline(0, color=_INK, linewidth=0.8)
+            for row, part in enumerate(parts):
+                axes.barh(row, predicted[part], 0.62, color=PREDICTION, alpha=0.45)
+                low, middle, high = np.percentile(measured_by_case[title][part], [5, 50, 95])
+                axes.errorbar(
+                    middle,
+                    row,
+                    xerr=[[middle - low], [high - middle]],
+                    fmt="o",
+                    color=MEASUREMENT,
+                    markersize=5,
+                    linewidth=1.2,
+                )
+                said.append(f"{title}, {part}: {predicted[part]:+.2g}, batches {low:+.2g} to {high:+.2g}")
+            axes.set_title(title)
+            axes.set_xlim(-reach, reach)
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlabel(quantity)
+        panels[0].set_yticks(range(len(parts)), parts)
+        panels[0].set_ylabel("part  (over tokens)")
+        panels[0].invert_yaxis()
+    return ThemedFigure(
+        figure,
+        f"Bars of {quantity} with the range of nine in ten batches, {len(panels)} panels. {'; '.join(said)}.",
+    )
+
+
 def signed_effects(
     effects_by_panel: Mapping[str, Mapping[str, tuple[float, float]]],
     quantity: str,
@@ -963,51 +1011,6 @@ def loop_regimes(
         f"{pulls.size} runs over pull from {pulls.min():.2g} to {pulls.max():.2g} and gain from "
         f"{gains.min():.2g} to {gains.max():.2g}, both axes logarithmic: {counts}. "
         f"Lines: {', '.join(borders)}.",
-def covariance_parts(
-    predicted_by_case: Mapping[str, Mapping[str, float]],
-    measured_by_case: Mapping[str, Mapping[str, Real[np.ndarray, " batches"]]],
-    quantity: str,
-) -> ThemedFigure:
-    """Parts of a signed quantity, one panel for each case: exact values as bars, batches as points.
-
-    Args:
-        predicted_by_case: title of each panel to the exact value of each part.
-        measured_by_case: the same titles to the values of each part in many batches; drawn are the median and
-            the range from the 5th to the 95th percentile.
-        quantity: what is measured, with its unit in brackets.
-
-    Returns:
-        Small multiples with a common list of parts and a line at 0.
-    """
-    parts, said = list(next(iter(predicted_by_case.values()))), []
-    ends = [np.percentile(v, [5, 95]) for case in measured_by_case.values() for v in case.values()]
-    reach = 1.1 * max(np.abs(ends).max(), *(abs(v) for c in predicted_by_case.values() for v in c.values()))
-    with _axes(7.2, 0.5 * len(parts) + 1.4, columns=len(predicted_by_case)) as (figure, panels):
-        for axes, (title, predicted) in zip(panels, predicted_by_case.items(), strict=True):
-            axes.axvline(0, color=_INK, linewidth=0.8)
-            for row, part in enumerate(parts):
-                axes.barh(row, predicted[part], 0.62, color=PREDICTION, alpha=0.45)
-                low, middle, high = np.percentile(measured_by_case[title][part], [5, 50, 95])
-                axes.errorbar(
-                    middle,
-                    row,
-                    xerr=[[middle - low], [high - middle]],
-                    fmt="o",
-                    color=MEASUREMENT,
-                    markersize=5,
-                    linewidth=1.2,
-                )
-                said.append(f"{title}, {part}: {predicted[part]:+.2g}, batches {low:+.2g} to {high:+.2g}")
-            axes.set_title(title)
-            axes.set_xlim(-reach, reach)
-            axes.tick_params(axis="y", length=0)
-            axes.set_xlabel(quantity)
-        panels[0].set_yticks(range(len(parts)), parts)
-        panels[0].set_ylabel("part  (over tokens)")
-        panels[0].invert_yaxis()
-    return ThemedFigure(
-        figure,
-        f"Bars of {quantity} with the range of nine in ten batches, {len(panels)} panels. {'; '.join(said)}.",
     )
 
 

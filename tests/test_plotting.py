@@ -188,14 +188,6 @@ def signed_effects():
     return plotting.signed_effects(panels, "change of entropy  (nats)")
 
 
-FIGURES = [
-    signed_effects,
-    sampled_token_losses,
-    shares_against_entropy,
-    entropy_contributions,
-    averages_over_share,
-    curves_over_coefficient,
-    loop_regimes,
 def covariance_parts():
     """Two parts of opposite sign; 101 batches around each."""
     spread = np.linspace(-0.1, 0.1, 101)
@@ -206,6 +198,13 @@ def covariance_parts():
 
 FIGURES = [
     covariance_parts,
+    signed_effects,
+    sampled_token_losses,
+    shares_against_entropy,
+    entropy_contributions,
+    averages_over_share,
+    curves_over_coefficient,
+    loop_regimes,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -224,6 +223,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    covariance_parts: [
+        "2 panels",
+        "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
+    ],
     signed_effects: [
         "change of entropy  (nats), mean and standard error, 2 panels",
         "equal rounds: upper +0.5 ± 0.1, lower −0.3 ± 0.02; equal divergence: upper −0.25 ± 0.05",
@@ -250,9 +253,6 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
-    covariance_parts: [
-        "2 panels",
-        "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -582,6 +582,8 @@ def test_effects_within_two_errors_of_zero_are_open(drawn):
     bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]
     filled = plotting.MEASUREMENT
     assert bars == [(0.5, 0.2, filled), (-0.3, 0.04, filled), (-0.25, 0.1, filled), (0.1, 0.12, "none")]
+
+
 def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
     covariance_parts()
     assert [args[:2] for args, _ in drawn("barh")] == [(0, 0.25), (1, -1.0), (0, 0.5), (1, 1.0)]

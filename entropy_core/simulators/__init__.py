@@ -33,14 +33,6 @@ from entropy_core.simulators.ppo import (
     values_at_progress,
 )
 from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
-from entropy_core.simulators.writing import (
-    CovarianceParts,
-    WrittenResponses,
-    Writing,
-    covariance_parts_of_responses,
-    write_responses,
-    wandering_writing,
-)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -48,6 +40,14 @@ from entropy_core.simulators.tabular_mdp import (
     random_mdps,
     rollouts,
     sampled_return_gradient,
+)
+from entropy_core.simulators.writing import (
+    CovarianceParts,
+    Writing,
+    WrittenResponses,
+    covariance_parts_of_responses,
+    wandering_writing,
+    write_responses,
 )
 
 __all__ = [
@@ -59,16 +59,16 @@ __all__ = [
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
-    "WrittenResponses",
     "Rollouts",
     "SampledResponses",
     "TabularMDP",
     "Writing",
+    "WrittenResponses",
     "aligned_bandits",
     "controlled_ascent",
     "corrected_akaike",
-    "entropy_coefficient_at",
     "covariance_parts_of_responses",
+    "entropy_coefficient_at",
     "escape_times",
     "exact_clipped_ascent",
     "exact_gradient_ascent",
@@ -95,9 +95,6 @@ __all__ = [
     "sampled_return_gradient",
     "token_chain",
     "values_at_progress",
-    "write_responses",
-    "sampled_gradient_ascent",
-    "sampled_policy_gradient",
-    "sampled_return_gradient",
     "wandering_writing",
+    "write_responses",
 ]

@@ -180,9 +180,7 @@ def write_responses(
         (8, 24)
     """
     if samples < 1:
-        raise ValueError(
-            f"write_responses needs at least one sample a prompt, got {samples}; give 2 or more"
-        )
+        raise ValueError(f"write_responses needs at least one sample a prompt, got {samples}; give 2 or more")
     ell, h = log_probs(writing.logits), entropy(writing.logits)
     cumulative = probs(writing.logits).cumsum(axis=-1)
     context, contexts, taken = np.repeat(prompts, samples), [], []

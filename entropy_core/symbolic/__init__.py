@@ -28,9 +28,6 @@ for finite logits; −inf is covered by dropping the action.
 The subjects `softmax`, `dynamics`, `updates`, `samples`, `sampled_token`, `tabular`, `sequences` and
 `trajectories` carry the names of the numeric layers, as do those of the folder `interventions`, and functions
 that return what they have proved (`dynamics.entropy_lemma()`, `tabular.policy_gradient_theorem()`).
-The subjects `softmax`, `dynamics`, `updates`, `tabular` and `trajectories` carry the names of the numeric
-layers, and functions that return what they have proved (`dynamics.entropy_lemma()`,
-`tabular.policy_gradient_theorem()`). So do `samples` and `interventions`.
 `tabular` speaks of states too: its entries carry their indices, as in `tabular.advantages(s, a)`.
 `approximation` adds parameters that the logits share; `merging` has the sums that the batched layer keeps of
 a row, and proves that they merge.
@@ -44,8 +41,8 @@ from entropy_core.symbolic import (
     outcomes,
     rules,
     sampled_token,
-    sequences,
     samples,
+    sequences,
     softmax,
     tabular,
     ties,

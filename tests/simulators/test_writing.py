@@ -9,8 +9,8 @@ from entropy_core import reference
 from entropy_core.simulators import (
     Writing,
     covariance_parts_of_responses,
-    write_responses,
     wandering_writing,
+    write_responses,
 )
 
 SMALL = Writing(

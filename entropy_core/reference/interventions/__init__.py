@@ -19,6 +19,11 @@ from entropy_core.reference.interventions.controllers import (
     proportional_coefficient,
     sign_update,
 )
+from entropy_core.reference.interventions.normalisation import (
+    group_centred_advantages,
+    group_normalised_advantages,
+    group_weight,
+)
 from entropy_core.reference.interventions.regularisers import (
     EntropyBonus,
     RepoSums,
@@ -51,6 +56,9 @@ __all__ = [
     "entropy_bonus_loss",
     "entropy_bonus_success",
     "gated_coefficient",
+    "group_centred_advantages",
+    "group_normalised_advantages",
+    "group_weight",
     "integral_rate_limit",
     "integral_update",
     "merge_repo_sums",
@@ -67,10 +75,3 @@ __all__ = [
     "rescaled_repo_advantages",
     "sign_update",
 ]
-from entropy_core.reference.interventions.normalisation import (
-    group_centred_advantages,
-    group_normalised_advantages,
-    group_weight,
-)
-
-__all__ = ["group_centred_advantages", "group_normalised_advantages", "group_weight"]
