@@ -36,6 +36,15 @@ from entropy_core.simulators.tabular_mdp import (
     rollouts,
     sampled_return_gradient,
 )
+from entropy_core.simulators.token_population import (
+    PopulationFit,
+    TokenPopulation,
+    TopTokens,
+    fit_token_population,
+    mean_surprisal,
+    sample_population,
+    top_tokens,
+)
 
 __all__ = [
     "BanditRun",
@@ -43,8 +52,11 @@ __all__ = [
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
+    "PopulationFit",
     "Rollouts",
     "TabularMDP",
+    "TokenPopulation",
+    "TopTokens",
     "aligned_bandits",
     "corrected_akaike",
     "escape_times",
@@ -53,8 +65,10 @@ __all__ = [
     "extrapolation_errors",
     "extreme_curvatures",
     "fit_exchange_law",
+    "fit_token_population",
     "integrate_flow",
     "late_law",
+    "mean_surprisal",
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
@@ -62,7 +76,9 @@ __all__ = [
     "random_steps",
     "return_times",
     "rollouts",
+    "sample_population",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "top_tokens",
 ]
