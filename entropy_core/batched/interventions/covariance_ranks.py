@@ -77,7 +77,7 @@ def gathered_candidates(
     lengths, counts, wants, draws = zip(*(fact.tolist() for fact in facts), strict=True)
     if len(set(draws)) > 1:
         raise ValueError(
-            "All ranks must bring candidates of one method; got some of a draw and some of the largest terms. "
+            "All ranks must bring candidates of one method; got a draw from some, the largest terms from others. "
             "Call clip_cov_candidates on every rank, or kl_cov_candidates on every rank."
         )
     own = torch.zeros(2, max(lengths), dtype=torch.int64, device=keys.device)
@@ -93,8 +93,8 @@ def _check_running(group):
     """Raise unless this process can talk to the others."""
     if not (dist.is_available() and dist.is_initialized()):
         raise RuntimeError(
-            "torch.distributed is not running. Call torch.distributed.init_process_group first, or leave this "
-            "call out where one process holds the batch."
+            "torch.distributed is not running. Call torch.distributed.init_process_group first, or leave the "
+            "exchange out where one process holds the batch."
         )
     if dist.get_rank(group) < 0:
         raise RuntimeError("This process is not in the group. Let only the ranks of the group call.")
