@@ -22,8 +22,13 @@ nothing was ever compiled. `sharded` does the same for actions spread over proce
 that are never held; both are imported by name.
 """
 
-from entropy_core.batched._tables import check_transitions
-from entropy_core.batched._validation import check_delta_logits, check_logits
+from entropy_core.batched._tables import (
+    check_transitions,
+)
+from entropy_core.batched._validation import (
+    check_delta_logits,
+    check_logits,
+)
 from entropy_core.batched.dynamics import (
     entropy_change,
     entropy_change_bound,
@@ -54,7 +59,16 @@ from entropy_core.batched.interventions import (
     token_covariance_terms,
     token_statistics,
 )
-from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
+from entropy_core.batched.moments import (
+    PolicyMoments,
+    StepMoments,
+    policy_moments,
+    step_moments,
+)
+from entropy_core.batched.samples import (
+    SampledEntropyChange,
+    sampled_entropy_change,
+)
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -77,12 +91,16 @@ from entropy_core.batched.trajectories import (
     policy_gradient_gap,
     regularised_gradient_logits,
 )
-from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+from entropy_core.batched.updates import (
+    natural_gradient_delta_logits,
+    policy_gradient_delta_logits,
+)
 
 __all__ = [
     "CovarianceFigures",
     "CovarianceLoss",
     "PolicyMoments",
+    "SampledEntropyChange",
     "StepMoments",
     "TokenCandidates",
     "TokenSelection",
@@ -120,6 +138,7 @@ __all__ = [
     "probs",
     "regularised_gradient_logits",
     "return_gradient",
+    "sampled_entropy_change",
     "sampled_kl_divergence",
     "second_order_entropy_change",
     "selection_from",

@@ -36,7 +36,16 @@ from entropy_core.reference.interventions import (
     token_covariance_terms,
     token_statistics,
 )
-from entropy_core.reference.moments import PolicyMoments, StepMoments, policy_moments, step_moments
+from entropy_core.reference.moments import (
+    PolicyMoments,
+    StepMoments,
+    policy_moments,
+    step_moments,
+)
+from entropy_core.reference.samples import (
+    SampledEntropyChange,
+    sampled_entropy_change,
+)
 from entropy_core.reference.softmax import (
     covariance_over_actions,
     entropy,
@@ -59,12 +68,16 @@ from entropy_core.reference.trajectories import (
     policy_gradient_gap,
     regularised_gradient_logits,
 )
-from entropy_core.reference.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+from entropy_core.reference.updates import (
+    natural_gradient_delta_logits,
+    policy_gradient_delta_logits,
+)
 
 __all__ = [
     "CovarianceFigures",
     "CovarianceLoss",
     "PolicyMoments",
+    "SampledEntropyChange",
     "StepMoments",
     "TokenCandidates",
     "TokenSelection",
@@ -99,6 +112,7 @@ __all__ = [
     "probs",
     "regularised_gradient_logits",
     "return_gradient",
+    "sampled_entropy_change",
     "sampled_kl_divergence",
     "second_order_entropy_change",
     "selection_from",

@@ -21,6 +21,7 @@ import torch
 from entropy_core._shapes import Bool, Float
 from entropy_core.batched._tokens import mean_over_tokens, over_tokens
 from entropy_core.batched.interventions.covariance_selection import TokenSelection
+from entropy_core.batched.samples import sampled_entropy_change
 
 __all__ = [
     "CovarianceFigures",
@@ -258,7 +259,7 @@ def _figures(token_log_probs, old_log_probs, response_mask, selection, old_entro
     sizes = (torch.tensor(TAILS, device=count.device) * count // 10_000).clamp(min=1)
     changes = [torch.full((), torch.nan, dtype=terms.dtype, device=count.device)] * 2
     if old_entropy is not None:
-        changes = _predicted_entropy_changes(token_log_probs, old_log_probs, old_entropy, response_mask)
+        changes = sampled_entropy_change(token_log_probs, old_log_probs, old_entropy, response_mask)[:2]
     return CovarianceFigures(
         mean_over_tokens(terms, response_mask),
         sums[sizes - 1] / sizes,
@@ -266,14 +267,3 @@ def _figures(token_log_probs, old_log_probs, response_mask, selection, old_entro
         selection.eligible_count,
         *changes,
     )
-
-
-def _predicted_entropy_changes(token_log_probs, old_log_probs, entropy, response_mask):
-    """Return what the realised log-ratios predict for ΔH, to first and to second order."""
-    new, old, entropy = over_tokens(
-        response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs, entropy=entropy
-    )
-    moved, centred = new - old, old + entropy
-    first = -centred * moved
-    second = first - (1 + centred) * moved**2 / 2
-    return [mean_over_tokens(x, response_mask) for x in (first, second)]

@@ -77,7 +77,7 @@ def gathered_candidates(
     lengths, counts, wants, draws = zip(*(fact.tolist() for fact in facts), strict=True)
     if len(set(draws)) > 1:
         raise ValueError(
-            "All ranks must bring candidates of one method; got a draw from some, the largest terms from others. "
+            "All ranks must bring candidates of one method; got a draw and largest terms. "
             "Call clip_cov_candidates on every rank, or kl_cov_candidates on every rank."
         )
     own = torch.zeros(2, max(lengths), dtype=torch.int64, device=keys.device)

@@ -21,6 +21,7 @@ from entropy_core._shapes import Bool, Float, Real
 from entropy_core.reference._tokens import mean_over_tokens, over_tokens
 from entropy_core.reference._validation import number
 from entropy_core.reference.interventions.covariance_selection import TokenSelection
+from entropy_core.reference.samples import sampled_entropy_change
 
 __all__ = [
     "CovarianceFigures",
@@ -264,21 +265,12 @@ def _figures(new, old, mask, selection, old_entropy):
     tails = np.array([ordered[:size].sum() / size for size in sizes])
     first = second = float("nan")
     if old_entropy is not None:
-        _, entropy = over_tokens(mask, old_entropy=old_entropy)
-        first, second = _predicted_entropy_changes(new, old, entropy, mask)
+        first, second, *_ = sampled_entropy_change(new, old, old_entropy, mask)
     return CovarianceFigures(
         float(mean_over_tokens(selection.covariance_terms, mask)),
         tails,
         float(_selected(mask, selection).sum() / count),
         selection.eligible_count,
-        first,
-        second,
+        float(first),
+        float(second),
     )
-
-
-def _predicted_entropy_changes(new, old, entropy, mask):
-    """Return what the realised log-ratios predict for ΔH, to first and to second order."""
-    moved, centred = new - old, old + entropy
-    first = -centred * moved
-    second = first - (1 + centred) * moved**2 / 2
-    return tuple(float(mean_over_tokens(np.where(mask, x, 0.0), mask)) for x in (first, second))
