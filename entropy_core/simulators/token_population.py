@@ -17,6 +17,7 @@ from scipy.special import gamma, gammaincc
 from scipy.stats import betabinom
 
 from entropy_core._shapes import Bool, Float, Real
+from entropy_core.simulators._groups import standardised
 
 __all__ = [
     "PopulationFit",
@@ -174,7 +175,7 @@ def sample_population(
     p, shape = population, (prompts * population.group_size, tokens)
     solved = generator.beta(p.difficulty_shape, p.difficulty_shape, size=(prompts, 1))
     right = generator.random((prompts, p.group_size)) < solved
-    advantages = _standardised(right)
+    advantages = standardised(right)
     surprisals = p.surprisal_scale * generator.exponential(size=shape) ** p.tail_exponent
     surprisals *= generator.random(shape) < p.uncertain_share
     over_tokens = lambda of_response: np.broadcast_to(of_response.reshape(-1, 1), shape)  # noqa: E731
@@ -237,18 +238,11 @@ _LOWERED = dict.fromkeys(_BOUNDS, np.log) | {"dependence": float}
 _RAISED = dict.fromkeys(_BOUNDS, np.exp) | {"dependence": float}
 
 
-def _standardised(right):
-    """Reward less its mean over its standard deviation within the group; 0 in a group of one outcome."""
-    rewards = np.asarray(right, float)
-    centred, deviation = rewards - rewards.mean(-1, keepdims=True), rewards.std(-1, ddof=1, keepdims=True)
-    return np.where(deviation > 0, centred / np.where(deviation > 0, deviation, 1), 0.0)
-
-
 def _cells(population):
     """Kinds of responses: advantage, probability and scale of surprisal of each, and which have failed."""
     size, right = population.group_size, np.arange(population.group_size + 1)
     chance = betabinom(size, population.difficulty_shape, population.difficulty_shape).pmf(right)
-    advantages = _standardised(np.arange(size) < right[:, None])
+    advantages = standardised(np.arange(size) < right[:, None])
     failed = np.repeat([False, True], size + 1)
     weights = np.concatenate([chance * right, chance * (size - right)]) / size
     scales = population.surprisal_scale * np.where(
