@@ -19,14 +19,31 @@ from entropy_core.simulators.exchange import (
     fit_exchange_law,
     misfit_of_the_line,
 )
-from entropy_core.simulators.extremes import extreme_curvatures, return_times
-from entropy_core.simulators.flows import escape_times, integrate_flow
-from entropy_core.simulators.instances import random_steps
-from entropy_core.simulators.late_times import LateLaw, late_law
+from entropy_core.simulators.extremes import (
+    extreme_curvatures,
+    return_times,
+)
+from entropy_core.simulators.flows import (
+    escape_times,
+    integrate_flow,
+)
+from entropy_core.simulators.instances import (
+    random_steps,
+)
+from entropy_core.simulators.late_times import (
+    LateLaw,
+    late_law,
+)
 from entropy_core.simulators.optimisation import (
     OptimiserRun,
     exact_gradient_ascent,
     sampled_gradient_ascent,
+)
+from entropy_core.simulators.ppo import (
+    ClippedRun,
+    exact_clipped_ascent,
+    sampled_clipped_ascent,
+    values_at_progress,
 )
 from entropy_core.simulators.responses import (
     ResponseBatch,
@@ -61,6 +78,7 @@ from entropy_core.simulators.token_population import (
 
 __all__ = [
     "BanditRun",
+    "ClippedRun",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
@@ -80,6 +98,7 @@ __all__ = [
     "divergence_penalty",
     "draw_responses",
     "escape_times",
+    "exact_clipped_ascent",
     "exact_gradient_ascent",
     "exponential_feature",
     "extrapolation_errors",
@@ -100,9 +119,11 @@ __all__ = [
     "return_times",
     "rollouts",
     "sample_population",
+    "sampled_clipped_ascent",
     "sampled_gradient_ascent",
     "sampled_penalty",
     "sampled_policy_gradient",
     "sampled_return_gradient",
     "top_tokens",
+    "values_at_progress",
 ]

@@ -158,7 +158,8 @@ def draw_responses(
     if logits.shape != right.shape or logits.ndim != 3 or group_size < 2:
         raise ValueError(
             "draw_responses needs logits and right of one shape [prompts, tokens, actions] and "
-            f"group_size ≥ 2, got {tuple(logits.shape)}, {tuple(right.shape)} and {group_size}; see aligned_responses"
+            f"group_size ≥ 2, got {tuple(logits.shape)}, {tuple(right.shape)} and {group_size}; "
+            "see aligned_responses"
         )
     old_logits = logits.detach().clone()
     ell, (prompts, tokens, _) = log_probs(old_logits), logits.shape
