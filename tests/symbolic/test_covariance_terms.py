@@ -17,8 +17,7 @@ from entropy_core.symbolic import (
     probs,
     step_size,
 )
-from entropy_core.symbolic.interventions.clipping import old_probs
-from entropy_core.symbolic.interventions.covariance_terms import selected
+from entropy_core.symbolic.interventions.covariance_terms import old_probs, selected
 from entropy_core.symbolic.outcomes import entropy_weight
 
 terms, j = interventions.covariance_terms, action_index("j")

@@ -9,13 +9,13 @@ The functions return what they have proved. Every inequality is by hand.
 
 from entropy_core.symbolic.derivation import Derivation
 from entropy_core.symbolic.fields import advantages, log_probs, logits, probs, step_size
-from entropy_core.symbolic.interventions.clipping import old_probs
 from entropy_core.symbolic.operators import Cov, E, Field, Partial, Scalar, Total, action_index
 from entropy_core.symbolic.outcomes import entropy_weight
 from entropy_core.symbolic.softmax import entropy
 
 __all__ = [
     "bound_of_a_token",
+    "old_probs",
     "pooled_credit",
     "pull_to_the_old_policy",
     "removal_under_natural_gradient",
@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 selected = Field("selected", "k", order=9)
+old_probs = Field("old_probs", r"\pi_{\mathrm{old}}", order=12)
 _pooled_mean = Scalar("pooled_mean", "m", order=47)
 _ell, _mean_ell = (
     Scalar("token_log_prob", r"\ell_i", order=91),
