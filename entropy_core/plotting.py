@@ -32,6 +32,7 @@ __all__ = [
     "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
+    "means_with_errors",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
@@ -740,6 +741,52 @@ def grouped_dots(
         axes.set_ylabel("method")
     compared = "" if line is None else f", with a line at {line[0]:.2g}, {line[1]}"
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
+
+
+def means_with_errors(
+    places: Real[np.ndarray, " places"],
+    values_by_case: Mapping[str, Real[np.ndarray, "_ places"]],
+    horizontal: str,
+    vertical: str,
+    scale: str = "linear",
+    line: tuple[Real[np.ndarray, " places"], str] | None = None,
+) -> ThemedFigure:
+    """Mean of several cases over runs, with one standard error, over a common place.
+
+    Args:
+        places: where the cases were measured.
+        values_by_case: name of each case to its values, shape [runs, places]; at most six cases. A case with
+            one run has no error bar.
+        horizontal: label of the places, with their unit in brackets.
+        vertical: label of the values, with their unit in brackets.
+        scale: of both axes, "linear" or "log".
+        line: a predicted curve and the words for it.
+
+    Returns:
+        One panel; markers from full circles to open triangles in the order given.
+    """
+    styles, told = ("o-", "s--", "^-.", "v:", "D-", "P--"), []
+    with _axes(6.6, 4.0) as (figure, (axes,)):
+        if line is not None:
+            axes.plot(places, line[0], color=PREDICTION, label=line[1])
+        for rank, (style, (case, values)) in enumerate(zip(styles, values_by_case.items(), strict=False)):
+            values = np.asarray(values, float)
+            mean, face = values.mean(axis=0), MEASUREMENT if rank % 2 == 0 else "none"
+            error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+            look = {"markersize": 5, "linewidth": 1, "color": MEASUREMENT, "markerfacecolor": face}
+            axes.errorbar(places, mean, error, fmt=style, label=case, **look)
+            told.append(f"{case}: from {mean[0]:.3g} to {mean[-1]:.3g}")
+        axes.set_xscale(scale)
+        axes.set_yscale(scale)
+        axes.set_xlabel(horizontal)
+        axes.set_ylabel(vertical)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    predicted = "" if line is None else f" {line[1]}: line from {line[0][0]:.3g} to {line[0][-1]:.3g}."
+    return ThemedFigure(
+        figure,
+        f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, means with standard errors. "
+        f"{'; '.join(told)}.{predicted}",
+    )
 
 
 _AT_LEFT = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}

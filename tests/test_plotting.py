@@ -129,7 +129,17 @@ def error_ranges():
     return plotting.error_ranges({"steps": laws, "entropy": laws})
 
 
+def means_with_errors():
+    """Two runs, 1 and 3 times the place, one run without error, and a line of twice the place."""
+    places = np.array([1.0, 2.0, 4.0])
+    cases = {"two runs": np.outer([1.0, 3.0], places), "one run": 5 * places[None]}
+    return plotting.means_with_errors(
+        places, cases, "step  (number)", "pull  (share)", "log", (2 * places, "twice")
+    )
+
+
 FIGURES = [
+    means_with_errors,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -148,6 +158,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    means_with_errors: [
+        "pull  (share) over step  (number) from 1 to 4",
+        "two runs: from 2 to 8; one run: from 5 to 20. twice: line from 2 to 8.",
+    ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
         "errors, entropy_core: 1e-07 to 4e-07, median 2e-07; errors, other: NaN",
@@ -424,3 +438,13 @@ def test_reward_points_are_the_run_and_the_line_is_the_law(drawn):
     (line, _), (points, _), *_ = drawn("plot")
     np.testing.assert_array_equal(line[1], [1.0, 0.7, 0.0])
     np.testing.assert_array_equal(points[1], [0.0, 0.7, 0.9])
+
+
+def test_means_have_bars_of_one_standard_error(drawn):
+    means_with_errors()
+    (many, _), (single, _) = drawn("errorbar")
+    np.testing.assert_allclose(many[1], [2, 4, 8])
+    np.testing.assert_allclose(many[2], [1, 2, 4])  # 1 and 3: deviation √2, over √2
+    assert single[2] is None
+    ((_, line), _) = drawn("plot")[0]
+    np.testing.assert_allclose(line, [2, 4, 8])
