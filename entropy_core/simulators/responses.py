@@ -75,7 +75,32 @@ class ResponseBatch:
 
     def token_log_probs(self, logits: Tensor) -> Tensor:
         """Give log π of each token under these logits, in nats, differentiable; shape [batch, tokens]."""
-        return self.over_responses(log_probs(logits)).gather(-1, self.taken[..., None])[..., 0]
+        return self._of_taken(log_probs(logits))
+
+    def entropy_losses(self) -> Tensor:
+        """Give what each token's own push costs in entropy, per unit of step: (S − E S) A, S = π(log π + H).
+
+        Returns:
+            One number a token, positive where the push lowers entropy. The mean over the tokens of a state is
+            minus the first-order entropy change of a policy gradient step.
+        """
+        ell = log_probs(self.old_logits)
+        weights = ell.exp() * (ell + entropy(self.old_logits)[..., None])
+        apart = weights - (ell.exp() * weights).sum(dim=-1, keepdim=True)
+        return self._of_taken(apart) * self.advantages
+
+    def logits_after(self, kept: Tensor, step_size: float) -> Tensor:
+        """Give the logits after one plain policy gradient step by the kept tokens: z + (η/G) Σ A (e − π)."""
+        group_size = len(self.taken) // len(self.old_logits)
+        pushes = (kept * self.advantages)[..., None].reshape(-1, group_size, *self.taken.shape[1:], 1)
+        taken = self.taken.reshape(-1, group_size, self.taken.shape[1], 1)
+        step = -log_probs(self.old_logits).exp() * pushes.sum(dim=1)
+        for one in range(group_size):
+            step = step.scatter_add(-1, taken[:, one], pushes[:, one])
+        return self.old_logits + step_size * step / group_size
+
+    def _of_taken(self, values: Tensor) -> Tensor:
+        return self.over_responses(values).gather(-1, self.taken[..., None])[..., 0]
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def sample_population(
     advantages = standardised(right)
     surprisals = p.surprisal_scale * generator.exponential(size=shape) ** p.tail_exponent
     surprisals *= generator.random(shape) < p.uncertain_share
-    over_tokens = lambda of_response: np.broadcast_to(of_response.reshape(-1, 1), shape)  # noqa: E731
+    over_tokens = lambda of_response: of_response.reshape(-1, 1).repeat(tokens, axis=1)  # noqa: E731
     scale = over_tokens(np.where(right, 1 - p.dependence, 1 + p.dependence))
     return -scale * surprisals, over_tokens(advantages), over_tokens(right)
 
