@@ -255,14 +255,15 @@ def _figures(token_log_probs, old_log_probs, response_mask, selection, old_entro
     (terms,) = over_tokens(response_mask, covariance_terms=selection.covariance_terms)
     count = response_mask.sum()
     ordered = torch.where(response_mask, terms, -torch.inf).flatten().sort(descending=True).values
-    sums = torch.where(ordered > -torch.inf, ordered, 0.0).cumsum(0)
+    sums = torch.where(ordered.isneginf(), 0.0, ordered).cumsum(0)
+    first = torch.nn.functional.pad(sums, (1, 0))  # of the first 0, 1, 2, … terms
     sizes = (torch.tensor(TAILS, device=count.device) * count // 10_000).clamp(min=1)
     changes = [torch.full((), torch.nan, dtype=terms.dtype, device=count.device)] * 2
     if old_entropy is not None:
         changes = sampled_entropy_change(token_log_probs, old_log_probs, old_entropy, response_mask)[:2]
     return CovarianceFigures(
         mean_over_tokens(terms, response_mask),
-        sums[sizes - 1] / sizes,
+        first[sizes.minimum(count)] / sizes,
         _selected(response_mask, selection).sum() / count.clamp(min=1),
         selection.eligible_count,
         *changes,
