@@ -126,7 +126,7 @@ def test_trimming_the_padding_changes_nothing():
 @pytest.mark.claim("rounded-statistics-depend-on-the-split")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_means_merged_pairwise_in_floating_point_select_other_tokens(dtype, record_property):
-    """Chan's merge of rounded means in 400 batches, cut in two ways; those that differ do not with exact sums."""
+    """Chan's merge of rounded means in 400 batches, cut in two ways; exact sums differ in none of them."""
     differing = exact = 0
     for seed in range(400):
         rng = np.random.default_rng(seed)
