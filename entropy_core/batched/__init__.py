@@ -39,8 +39,10 @@ from entropy_core.batched.dynamics import (
     third_order_entropy_change,
 )
 from entropy_core.batched.interventions import (
+    ClippedPolicyLoss,
     CovarianceFigures,
     CovarianceLoss,
+    RatioBandExtremes,
     TokenCandidates,
     TokenSelection,
     TokenStatistics,
@@ -48,11 +50,13 @@ from entropy_core.batched.interventions import (
     clip_cov_candidates,
     clip_cov_loss,
     clip_cov_selection,
+    clipped_policy_loss,
     kl_cov_candidates,
     kl_cov_loss,
     kl_cov_selection,
     merge_candidates,
     merge_token_statistics,
+    ratio_band_extremes,
     sampled_kl_divergence,
     selection_from,
     selection_size,
@@ -97,9 +101,11 @@ from entropy_core.batched.updates import (
 )
 
 __all__ = [
+    "ClippedPolicyLoss",
     "CovarianceFigures",
     "CovarianceLoss",
     "PolicyMoments",
+    "RatioBandExtremes",
     "SampledEntropyChange",
     "StepMoments",
     "TokenCandidates",
@@ -114,6 +120,7 @@ __all__ = [
     "clip_cov_candidates",
     "clip_cov_loss",
     "clip_cov_selection",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
@@ -136,6 +143,7 @@ __all__ = [
     "policy_gradient_gap",
     "policy_moments",
     "probs",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "return_gradient",
     "sampled_entropy_change",

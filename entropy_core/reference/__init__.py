@@ -16,8 +16,10 @@ from entropy_core.reference.dynamics import (
     third_order_entropy_change,
 )
 from entropy_core.reference.interventions import (
+    ClippedPolicyLoss,
     CovarianceFigures,
     CovarianceLoss,
+    RatioBandExtremes,
     TokenCandidates,
     TokenSelection,
     TokenStatistics,
@@ -25,11 +27,13 @@ from entropy_core.reference.interventions import (
     clip_cov_candidates,
     clip_cov_loss,
     clip_cov_selection,
+    clipped_policy_loss,
     kl_cov_candidates,
     kl_cov_loss,
     kl_cov_selection,
     merge_candidates,
     merge_token_statistics,
+    ratio_band_extremes,
     sampled_kl_divergence,
     selection_from,
     selection_size,
@@ -74,9 +78,11 @@ from entropy_core.reference.updates import (
 )
 
 __all__ = [
+    "ClippedPolicyLoss",
     "CovarianceFigures",
     "CovarianceLoss",
     "PolicyMoments",
+    "RatioBandExtremes",
     "SampledEntropyChange",
     "StepMoments",
     "TokenCandidates",
@@ -88,6 +94,7 @@ __all__ = [
     "clip_cov_candidates",
     "clip_cov_loss",
     "clip_cov_selection",
+    "clipped_policy_loss",
     "covariance_over_actions",
     "entropy",
     "entropy_change",
@@ -110,6 +117,7 @@ __all__ = [
     "policy_gradient_gap",
     "policy_moments",
     "probs",
+    "ratio_band_extremes",
     "regularised_gradient_logits",
     "return_gradient",
     "sampled_entropy_change",

@@ -28,6 +28,12 @@ from entropy_core.simulators.optimisation import (
     exact_gradient_ascent,
     sampled_gradient_ascent,
 )
+from entropy_core.simulators.ppo import (
+    ClippedRun,
+    exact_clipped_ascent,
+    sampled_clipped_ascent,
+    values_at_progress,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -39,6 +45,7 @@ from entropy_core.simulators.tabular_mdp import (
 
 __all__ = [
     "BanditRun",
+    "ClippedRun",
     "ExchangeFit",
     "GradientEstimate",
     "LateLaw",
@@ -48,6 +55,7 @@ __all__ = [
     "aligned_bandits",
     "corrected_akaike",
     "escape_times",
+    "exact_clipped_ascent",
     "exact_gradient_ascent",
     "exponential_feature",
     "extrapolation_errors",
@@ -62,7 +70,9 @@ __all__ = [
     "random_steps",
     "return_times",
     "rollouts",
+    "sampled_clipped_ascent",
     "sampled_gradient_ascent",
     "sampled_policy_gradient",
     "sampled_return_gradient",
+    "values_at_progress",
 ]

@@ -36,6 +36,7 @@ a row, and proves that they merge.
 from entropy_core.symbolic import (
     approximation,
     dynamics,
+    interventions,
     merging,
     outcomes,
     rules,
@@ -183,6 +184,7 @@ __all__ = [
     "fisher_pseudo_inverse",
     "fold",
     "indicator_picks",
+    "interventions",
     "inverse_temperature",
     "is_zero",
     "reverse_kl_divergence",

@@ -110,7 +110,7 @@ PENALTIES = {
 @pytest.mark.claim("selection-agrees-with-the-paper")
 @pytest.mark.parametrize("clips", [(0.2, 0.28), (1.0, float("inf"))], ids=["clipped", "as in the paper"])
 def test_clip_cov_loss_is_the_published_one(clips):
-    for seed in range(0, BATCHES, 4):
+    for seed in range(0, BATCHES, 10):
         tokens = lists(seed)
         for name, layer, (log_probs, old, advantages, mask), _, bounds in both_layers(seed):
             selection = layer.clip_cov_selection(log_probs, advantages, mask, 0.5, *bounds, seed)
@@ -122,7 +122,7 @@ def test_clip_cov_loss_is_the_published_one(clips):
 @pytest.mark.claim("selection-agrees-with-the-paper")
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_kl_cov_loss_is_the_published_one(penalty):
-    for seed in range(0, BATCHES, 4):
+    for seed in range(0, BATCHES, 10):
         tokens = lists(seed)
         for name, layer, (log_probs, old, advantages, mask), share, _ in both_layers(seed):
             selection = layer.kl_cov_selection(log_probs, advantages, mask, share)

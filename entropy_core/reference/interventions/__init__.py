@@ -3,6 +3,12 @@
 Every function takes values of one token each, in the shape [batch, tokens], and a mask of those that count.
 """
 
+from entropy_core.reference.interventions.clipping import (
+    ClippedPolicyLoss,
+    RatioBandExtremes,
+    clipped_policy_loss,
+    ratio_band_extremes,
+)
 from entropy_core.reference.interventions.covariance_methods import (
     CovarianceFigures,
     CovarianceLoss,
@@ -30,8 +36,10 @@ from entropy_core.reference.interventions.covariance_terms import (
 )
 
 __all__ = [
+    "ClippedPolicyLoss",
     "CovarianceFigures",
     "CovarianceLoss",
+    "RatioBandExtremes",
     "TokenCandidates",
     "TokenSelection",
     "TokenStatistics",
@@ -39,11 +47,13 @@ __all__ = [
     "clip_cov_candidates",
     "clip_cov_loss",
     "clip_cov_selection",
+    "clipped_policy_loss",
     "kl_cov_candidates",
     "kl_cov_loss",
     "kl_cov_selection",
     "merge_candidates",
     "merge_token_statistics",
+    "ratio_band_extremes",
     "sampled_kl_divergence",
     "selection_from",
     "selection_size",
