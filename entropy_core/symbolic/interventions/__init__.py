@@ -1,5 +1,5 @@
 """What trainers change in the policy gradient to hold entropy, as symbols."""
 
-from entropy_core.symbolic.interventions import clipping
+from entropy_core.symbolic.interventions import batch_parts, clipping
 
-__all__ = ["clipping"]
+__all__ = ["batch_parts", "clipping"]
