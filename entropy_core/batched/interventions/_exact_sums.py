@@ -35,13 +35,15 @@ def exact_dot(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def numerator(counters: torch.Tensor) -> int:
     """Return the sum times 2^−LOWEST, a whole number; makes the host wait for the device."""
-    *counts, broken = counters.tolist()
+    powers = counters.nonzero().flatten()
+    counts = dict(zip(powers.tolist(), counters[powers].tolist(), strict=True))
+    broken = counts.pop(WIDTH - 1, 0)
     if broken:
         raise ValueError(
             f"token_log_probs and advantages must be finite where a token counts; {broken} are not. Find the "
             "step that produced them, or take the tokens out of response_mask."
         )
-    return sum(count << power for power, count in enumerate(counts) if count)
+    return sum(count << power for power, count in counts.items())
 
 
 def _taken_apart(values):

@@ -20,6 +20,7 @@ import torch
 
 from entropy_core._shapes import Bool, Float
 from entropy_core.batched._tokens import mean_over_tokens, over_tokens
+from entropy_core.batched.interventions.clipping import clipped_policy_loss
 from entropy_core.batched.interventions.covariance_selection import TokenSelection
 from entropy_core.batched.samples import sampled_entropy_change
 
@@ -149,8 +150,8 @@ def clip_cov_loss(
         advantages: A.
         response_mask: True where a token counts.
         selection: `clip_cov_selection` of these tokens, or their part of a batch's.
-        clip_low: how far below 1 the ratio counts, ≥ 0.
-        clip_high: how far above 1, ≥ 0; infinite bounds give Equation 12, which does not clip.
+        clip_low: ε_low as in `clipped_policy_loss`, a distance from 1.
+        clip_high: ε_high likewise; 1 and infinity never clip.
         token_count: N, the selected tokens included; that of the whole batch makes the losses of its parts
             add up to its own. None counts these tokens.
         old_entropy: H of the policy that sampled at each token's state, in nats, for the predicted changes
@@ -162,19 +163,23 @@ def clip_cov_loss(
 
     Raises:
         TypeError: the mask is not boolean, or values are not floating-point tensors.
-        ValueError: shapes or devices differ, or a bound is negative.
+        ValueError: shapes or devices differ, or a clip or the count is out of its
+            range.
 
     Numerics:
         Relative error ≤ 1e-14 of the mean of |ρ A|. tests/reference/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. The programs [cui2025code] and
-        [verl2026code] clip the ratio, and leave tokens that it clips out of the draw.
+    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. Deviations of the programs
+        [cui2025code] and [verl2026code]: they leave tokens that the ratio clips out of the draw, and select
+        in each micro-batch.
     """
     kept = response_mask & ~_selected(response_mask, selection)
     count = _tokens(response_mask, token_count)
-    loss = _policy_loss(token_log_probs, old_log_probs, advantages, kept, clip_low, clip_high, count)
+    kept_loss = clipped_policy_loss(
+        token_log_probs, old_log_probs, advantages, kept, clip_low, clip_high, count
+    ).loss
     figures = _figures(token_log_probs, old_log_probs, response_mask, selection, old_entropy)
-    return CovarianceLoss(loss, figures)
+    return CovarianceLoss(kept_loss, figures)
 
 
 def kl_cov_loss(
@@ -219,10 +224,12 @@ def kl_cov_loss(
         programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
     """
     count = _tokens(response_mask, token_count)
-    loss = _policy_loss(token_log_probs, old_log_probs, advantages, response_mask, 1.0, math.inf, count)
+    policy = clipped_policy_loss(
+        token_log_probs, old_log_probs, advantages, response_mask, 1.0, math.inf, count
+    )
     (paid,) = over_tokens(_selected(response_mask, selection), penalties=penalties)
     figures = _figures(token_log_probs, old_log_probs, response_mask, selection, old_entropy)
-    return CovarianceLoss(loss + penalty_weight * paid.sum() / count, figures)
+    return CovarianceLoss(policy.loss + penalty_weight * paid.sum() / count, figures)
 
 
 def _selected(response_mask, selection):
@@ -240,29 +247,21 @@ def _tokens(response_mask, token_count):
     return response_mask.sum().clamp(min=1) if token_count is None else token_count
 
 
-def _policy_loss(token_log_probs, old_log_probs, advantages, kept, clip_low, clip_high, token_count):
-    """Return the clipped policy loss of the kept tokens."""
-    new, old, gain = over_tokens(
-        kept, token_log_probs=token_log_probs, old_log_probs=old_log_probs, advantages=advantages
-    )
-    ratio, gain = (new - old.detach()).exp(), gain.detach()
-    return -torch.minimum(ratio * gain, ratio.clamp(1 - clip_low, 1 + clip_high) * gain).sum() / token_count
-
-
 @torch.no_grad()
 def _figures(token_log_probs, old_log_probs, response_mask, selection, old_entropy):
     """Return the figures of a loss; nothing here waits for the device."""
     (terms,) = over_tokens(response_mask, covariance_terms=selection.covariance_terms)
     count = response_mask.sum()
     ordered = torch.where(response_mask, terms, -torch.inf).flatten().sort(descending=True).values
-    sums = torch.where(ordered > -torch.inf, ordered, 0.0).cumsum(0)
+    sums = torch.where(ordered.isneginf(), 0.0, ordered).cumsum(0)
+    first = torch.nn.functional.pad(sums, (1, 0))  # of the first 0, 1, 2, … terms
     sizes = (torch.tensor(TAILS, device=count.device) * count // 10_000).clamp(min=1)
     changes = [torch.full((), torch.nan, dtype=terms.dtype, device=count.device)] * 2
     if old_entropy is not None:
         changes = sampled_entropy_change(token_log_probs, old_log_probs, old_entropy, response_mask)[:2]
     return CovarianceFigures(
         mean_over_tokens(terms, response_mask),
-        sums[sizes - 1] / sizes,
+        first[sizes.minimum(count)] / sizes,
         _selected(response_mask, selection).sum() / count.clamp(min=1),
         selection.eligible_count,
         *changes,

@@ -13,6 +13,7 @@ KL-Cov's penalty is called by one name, KL(π_old‖π), for three things, and e
   gradient is 0 where π = π_old.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from entropy_core._shapes import Bool, Float, Real
 from entropy_core.reference._tokens import mean_over_tokens, over_tokens
 from entropy_core.reference._validation import number
+from entropy_core.reference.interventions.clipping import clipped_policy_loss
 from entropy_core.reference.interventions.covariance_selection import TokenSelection
 from entropy_core.reference.samples import sampled_entropy_change
 
@@ -149,8 +151,8 @@ def clip_cov_loss(
         advantages: A.
         response_mask: True where a token counts.
         selection: `clip_cov_selection` of these tokens, or their part of a batch's.
-        clip_low: how far below 1 the ratio counts, ≥ 0.
-        clip_high: how far above 1, ≥ 0; infinite bounds give Equation 12, which does not clip.
+        clip_low: ε_low as in `clipped_policy_loss`, a distance from 1.
+        clip_high: ε_high likewise; 1 and infinity never clip.
         token_count: N, the selected tokens included; that of the whole batch makes the losses of its parts
             add up to its own. None counts these tokens.
         old_entropy: H of the policy that sampled at each token's state, in nats, for the predicted changes
@@ -162,27 +164,21 @@ def clip_cov_loss(
 
     Raises:
         TypeError: the mask is not boolean, or values are not numbers.
-        ValueError: shapes differ, a value is not finite where a token counts, or a bound is negative.
+        ValueError: shapes differ, a value is not finite where a token counts, or a clip or the count is out
+            of its range.
 
     Numerics:
         Relative error ≤ 1e-14 of the mean of |ρ A|. tests/reference/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. The programs [cui2025code] and
-        [verl2026code] clip the ratio, and leave tokens that it clips out of the draw.
+    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. Deviations of the programs
+        [cui2025code] and [verl2026code]: they leave tokens that the ratio clips out of the draw, and select
+        in each micro-batch.
     """
-    mask, new, old, gain = over_tokens(
-        response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs, advantages=advantages
-    )
-    if not (clip_low >= 0 and clip_high >= 0):
-        raise ValueError(
-            f"clip_low and clip_high must not be negative; {clip_low} and {clip_high} came. They are "
-            "distances from 1: clip_low=0.2 clips below 0.8."
-        )
-    ratio = np.exp(new - old)
-    objective = np.minimum(ratio * gain, np.clip(ratio, 1 - clip_low, 1 + clip_high) * gain)
-    kept = np.where(_selected(mask, selection), 0.0, objective)
-    loss = -kept.sum() / _tokens(mask, token_count)
-    return CovarianceLoss(float(loss), _figures(new, old, mask, selection, old_entropy))
+    mask, new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)
+    kept = mask & ~_selected(mask, selection)
+    count = _tokens(mask, token_count)
+    loss = clipped_policy_loss(new, old, advantages, kept, clip_low, clip_high, count).loss
+    return CovarianceLoss(loss, _figures(new, old, mask, selection, old_entropy))
 
 
 def kl_cov_loss(
@@ -226,13 +222,11 @@ def kl_cov_loss(
     Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14; claim `penalty-first-step`. The
         programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
     """
-    mask, new, old, gain = over_tokens(
-        response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs, advantages=advantages
-    )
+    mask, new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)
     _, paid = over_tokens(_selected(mask, selection), penalties=penalties)
-    weight = number("penalty_weight", penalty_weight)
-    objective = np.where(mask, np.exp(new - old) * gain, 0.0) - weight * paid
-    loss = -objective.sum() / _tokens(mask, token_count)
+    count = _tokens(mask, token_count)
+    policy = clipped_policy_loss(new, old, advantages, mask, 1.0, math.inf, count)
+    loss = policy.loss + number("penalty_weight", penalty_weight) * paid.sum() / count
     return CovarianceLoss(float(loss), _figures(new, old, mask, selection, old_entropy))
 
 
@@ -248,13 +242,7 @@ def _selected(mask, selection):
 
 def _tokens(mask, token_count):
     """Return what the sum over tokens is divided by."""
-    if token_count is None:
-        return max(1, mask.sum())
-    if token_count < 1:
-        raise ValueError(
-            f"token_count must be positive; {token_count} came. Give the batch's count, or None."
-        )
-    return token_count
+    return max(1, int(mask.sum())) if token_count is None else token_count
 
 
 def _figures(new, old, mask, selection, old_entropy):

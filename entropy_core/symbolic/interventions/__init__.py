@@ -1,11 +1,5 @@
 """What trainers change in the policy gradient to hold entropy, as symbols."""
 
-from entropy_core.symbolic.interventions import (
-    clipping,
-    covariance_terms,
-)
+from entropy_core.symbolic.interventions import batch_parts, clipping, covariance_terms
 
-__all__ = [
-    "clipping",
-    "covariance_terms",
-]
+__all__ = ["batch_parts", "clipping", "covariance_terms"]
