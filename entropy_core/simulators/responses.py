@@ -266,7 +266,11 @@ def group_objective(batch: ResponseBatch, logits: Tensor, number: int) -> Tensor
 
 
 def clip_cov_objective(
-    fraction: float, covariance_low: float, covariance_high: float, clip: float = float("inf")
+    fraction: float,
+    covariance_low: float,
+    covariance_high: float,
+    clip_low: float = 1.0,
+    clip_high: float = float("inf"),
 ) -> Objective:
     """Make the objective of Clip-Cov: the selected tokens are dropped, drawn anew at each step.
 
@@ -274,7 +278,8 @@ def clip_cov_objective(
         fraction: r, share of tokens dropped at most.
         covariance_low: ω_low.
         covariance_high: ω_high.
-        clip: distance of the ratio from 1 beyond which it does not count.
+        clip_low: distance of the ratio from 1 below which it does not count; 1 never clips.
+        clip_high: the same above; infinity never clips.
 
     Returns:
         The objective, for `group_ascent`.
@@ -285,7 +290,7 @@ def clip_cov_objective(
         tokens = new.detach(), batch.advantages, batch.response_mask
         selection = clip_cov_selection(*tokens, fraction, covariance_low, covariance_high, number)
         values = new, batch.old_log_probs, batch.advantages, batch.response_mask
-        return clip_cov_loss(*values, selection, clip, clip).loss
+        return clip_cov_loss(*values, selection, clip_low, clip_high).loss
 
     return objective
 
