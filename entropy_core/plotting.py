@@ -39,6 +39,7 @@ __all__ = [
     "reward_against_entropy",
     "shares_against_alignment",
     "sign_errors_against_step",
+    "table_against_models",
 ]
 
 PREDICTION = "#0b4a86"
@@ -786,6 +787,48 @@ def means_with_errors(
         figure,
         f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, means with standard errors. "
         f"{'; '.join(told)}.{predicted}",
+    )
+
+
+def table_against_models(
+    labels: Sequence[str],
+    printed: Real[np.ndarray, " rows"],
+    models: Mapping[str, Real[np.ndarray, " rows"]],
+    horizontal: str,
+    vertical: str,
+) -> ThemedFigure:
+    """Rows of a printed table as points and what several models give for them as lines, a panel each.
+
+    Args:
+        labels: name of each row, in the order drawn.
+        printed: the table's values, > 0.
+        models: title of each panel to the values of a model, > 0.
+        horizontal: what the rows are, with its unit in brackets.
+        vertical: what the values are, with their unit in brackets.
+
+    Returns:
+        Small multiples with a common logarithmic axis.
+    """
+    printed, told, ticks = np.asarray(printed, float), [], (0.1, 0.2, 0.5, 1, 2, 5, 10)
+    with _axes(7.2, 3.4, columns=len(models)) as (figure, panels):
+        for axes, (title, given) in zip(panels, models.items(), strict=True):
+            given = np.asarray(given, float)
+            axes.semilogy(given, color=PREDICTION)
+            axes.semilogy(printed, "o", color=MEASUREMENT, markersize=5)
+            axes.set_xticks(range(len(labels)), labels)
+            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_title(title)
+            axes.set_xlabel(horizontal)
+            worst = np.abs(given / printed - 1).max()
+            told.append(f"{title}: from {given[0]:.3g} to {given[-1]:.3g}, at most {worst:.0%} off")
+        both = np.concatenate([printed, *models.values()])
+        panels[0].set_ylim(0.8 * both.min(), 1.25 * both.max())
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} for {horizontal} {', '.join(labels)}: printed points from {printed[0]:.3g} to "
+        f"{printed[-1]:.3g} and lines of {len(models)} models. {'; '.join(told)}.",
     )
 
 

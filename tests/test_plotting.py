@@ -138,7 +138,16 @@ def means_with_errors():
     )
 
 
+def table_against_models():
+    """Three rows; the second model is a quarter too high in the last."""
+    rows = np.array([4.0, 1.0, 0.4])
+    models = {"fits": rows, "misses": rows * [1.0, 1.0, 1.25]}
+    axes = "top tokens  (% of all)", "mean term  (nats)"
+    return plotting.table_against_models(["1", "10", "50"], rows, models, *axes)
+
+
 FIGURES = [
+    table_against_models,
     means_with_errors,
     grouped_dots,
     bands_over_time,
@@ -158,6 +167,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    table_against_models: [
+        "mean term  (nats) for top tokens  (% of all) 1, 10, 50: printed points from 4 to 0.4",
+        "fits: from 4 to 0.4, at most 0% off; misses: from 4 to 0.5, at most 25% off",
+    ],
     means_with_errors: [
         "pull  (share) over step  (number) from 1 to 4",
         "two runs: from 2 to 8; one run: from 5 to 20. twice: line from 2 to 8.",
@@ -232,6 +245,7 @@ def drawn(monkeypatch):
         "plot",
         "loglog",
         "semilogx",
+        "semilogy",
         "bar",
         "errorbar",
         "fill_between",
@@ -448,3 +462,12 @@ def test_means_have_bars_of_one_standard_error(drawn):
     assert single[2] is None
     ((_, line), _) = drawn("plot")[0]
     np.testing.assert_allclose(line, [2, 4, 8])
+
+
+def test_points_are_the_table_in_every_panel(drawn):
+    table_against_models()
+    first, points, second, again = (args for args, _ in drawn("semilogy"))
+    np.testing.assert_array_equal(first[0], [4.0, 1.0, 0.4])
+    np.testing.assert_allclose(second[0], [4.0, 1.0, 0.5])
+    assert points[1] == again[1] == "o"
+    np.testing.assert_array_equal(points[0], again[0])

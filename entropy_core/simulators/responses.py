@@ -47,8 +47,8 @@ __all__ = [
     "sampled_penalty",
 ]
 
-Objective = Callable[["ResponseBatch", Tensor, int], Tensor]
-Penalty = Callable[["ResponseBatch", Tensor], Tensor]
+_Objective = Callable[["ResponseBatch", Tensor, int], Tensor]
+_Penalty = Callable[["ResponseBatch", Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def group_ascent(
     generator: np.random.Generator,
     logits: Float[np.ndarray, "prompts tokens actions"],
     right: Bool[np.ndarray, "prompts tokens actions"],
-    objective: Objective,
+    objective: _Objective,
     step_size: float,
     rounds: int,
     inner_steps: int,
@@ -271,7 +271,7 @@ def clip_cov_objective(
     covariance_high: float,
     clip_low: float = 1.0,
     clip_high: float = float("inf"),
-) -> Objective:
+) -> _Objective:
     """Make the objective of Clip-Cov: the selected tokens are dropped, drawn anew at each step.
 
     Args:
@@ -295,7 +295,7 @@ def clip_cov_objective(
     return objective
 
 
-def kl_cov_objective(fraction: float, penalty: Penalty, penalty_weight: float = 1.0) -> Objective:
+def kl_cov_objective(fraction: float, penalty: _Penalty, penalty_weight: float = 1.0) -> _Objective:
     """Make the objective of KL-Cov: the tokens with the largest covariance terms pay a penalty.
 
     Args:
