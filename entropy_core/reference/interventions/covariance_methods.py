@@ -168,7 +168,8 @@ def clip_cov_loss(
             of its range.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 of the mean of |ρ A|.
+        tests/agreement/test_covariance_methods.py.
 
     Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
         12, which does not clip. The programs [cui2025code] and [verl2026code] clip, without the dual clip of
@@ -217,7 +218,8 @@ def kl_cov_loss(
         ValueError: shapes differ, or a value is not finite where a token counts, a penalty where selected.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A| + β |penalty|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 of the mean of |ρ A| + β |penalty|.
+        tests/agreement/test_covariance_methods.py.
 
     Source: claim `penalty-first-step`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14. The
         programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
