@@ -70,9 +70,9 @@ def test_the_draw_is_splitmix64_of_the_index():
 
 @pytest.mark.claim("draw-is-uniform")
 def test_every_token_and_every_pair_is_drawn_equally_often(record_property):
-    """4000 seeds, 4 of 12 eligible tokens in 3 responses: chi-square of 12 tokens and of 66 pairs."""
+    """10 000 seeds, 4 of 12 eligible tokens in 3 responses: chi-square of 12 tokens and of 66 pairs."""
     indices = torch.arange(3).repeat_interleave(4) * 2**32 + torch.arange(4).repeat(3)
-    draws, size, eligible = 4_000, 4, 12
+    draws, size, eligible = 10_000, 4, 12
     keys = torch.stack([covariance_selection._draw(seed, indices) for seed in range(draws)])
     drawn = torch.zeros_like(keys, dtype=torch.float64).scatter_(1, keys.argsort(1)[:, :size], 1.0)
     together = drawn.T @ drawn
