@@ -218,7 +218,7 @@ def test_losses_compile():
         )
 
     leaves = [new.clone().requires_grad_() for _ in range(2)]
-    values = [losses(leaves[0]), torch.compile(losses, fullgraph=True, backend="aot_eager")(leaves[1])]
+    values = [losses(leaves[0]), torch.compile(losses, fullgraph=True, backend="eager")(leaves[1])]
     gradients = [torch.autograd.grad(v, leaf)[0] for v, leaf in zip(values, leaves, strict=True)]
     torch.testing.assert_close(*values)
     torch.testing.assert_close(*gradients)

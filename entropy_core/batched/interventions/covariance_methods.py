@@ -93,7 +93,7 @@ def absolute_log_ratio(
     Numerics:
         One rounding. The gradient at ℓ = ℓ_old is 0. tests/batched/test_covariance_methods.py.
 
-    Source: [cui2025entropy], Listing 1; [cui2025code], [verl2026code]; claim `penalty-first-step`.
+    Source: claim `penalty-first-step`; [cui2025entropy], Listing 1; [cui2025code], [verl2026code].
     """
     new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)
     return (new - old.detach()).abs()
@@ -163,15 +163,15 @@ def clip_cov_loss(
 
     Raises:
         TypeError: the mask is not boolean, or values are not floating-point tensors.
-        ValueError: shapes or devices differ, or a clip or the count is out of its
-            range.
+        ValueError: shapes or devices differ, or a clip or the count is out of its range.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 (float64) or 1e-5 (float32) of the mean of |ρ A|.
+        tests/agreement/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. Deviations of the programs
-        [cui2025code] and [verl2026code]: they leave tokens that the ratio clips out of the draw, and select
-        in each micro-batch.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
+        12, which does not clip. The programs [cui2025code] and [verl2026code] clip, without the dual clip of
+        their other loss, and leave tokens that the ratio clips out of the draw.
     """
     kept = response_mask & ~_selected(response_mask, selection)
     count = _tokens(response_mask, token_count)
@@ -218,9 +218,10 @@ def kl_cov_loss(
         ValueError: shapes or devices differ, a penalty where selected.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A| + β |penalty|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 (float64) or 1e-5 (float32) of the mean of |ρ A| + β |penalty|.
+        tests/agreement/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14; claim `penalty-first-step`. The
+    Source: claim `penalty-first-step`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14. The
         programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
     """
     count = _tokens(response_mask, token_count)

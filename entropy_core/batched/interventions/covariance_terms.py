@@ -79,7 +79,7 @@ def token_statistics(
     Numerics:
         Exact for up to 2³³ tokens, in any order of addition. tests/batched/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10.
 
     Example:
         >>> halves = torch.tensor([[-0.5, -1.5]])
@@ -106,7 +106,8 @@ def merge_token_statistics(parts: Sequence[TokenStatistics]) -> TokenStatistics:
     Numerics:
         Exact. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; against [chan1983algorithms],
+        whose merge of means rounds.
     """
     return TokenStatistics(*(torch.stack(field).sum(0) for field in zip(*parts, strict=True)))
 
@@ -139,8 +140,9 @@ def token_covariance_terms(
         Two exact means, each rounded once, then three roundings: a token's term is the same bits in every
         part of the batch, and those of `reference`. tests/agreement/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10. The programs [cui2025code] and
-        [verl2026code] centre by the means of one micro-batch, in the type of ℓ.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
+        10. The programs [cui2025code] and [verl2026code] centre by the means of one micro-batch, which see no
+        covariance where it holds one advantage, in the type of ℓ.
 
     Example:
         >>> log_probs, advantages = torch.tensor([[-0.5, -1.5, torch.nan]]), torch.tensor([[1.0, -1.0, 7.0]])

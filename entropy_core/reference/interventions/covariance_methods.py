@@ -94,7 +94,7 @@ def absolute_log_ratio(
     Numerics:
         One rounding. In `batched` the gradient at ℓ = ℓ_old is 0. tests/batched/test_covariance_methods.py.
 
-    Source: [cui2025entropy], Listing 1; [cui2025code], [verl2026code]; claim `penalty-first-step`.
+    Source: claim `penalty-first-step`; [cui2025entropy], Listing 1; [cui2025code], [verl2026code].
     """
     _, new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)
     return abs(new - old)
@@ -168,11 +168,12 @@ def clip_cov_loss(
             of its range.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 of the mean of |ρ A|.
+        tests/agreement/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 12. Deviations of the programs
-        [cui2025code] and [verl2026code]: they leave tokens that the ratio clips out of the draw, and select
-        in each micro-batch.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
+        12, which does not clip. The programs [cui2025code] and [verl2026code] clip, without the dual clip of
+        their other loss, and leave tokens that the ratio clips out of the draw.
     """
     mask, new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)
     kept = mask & ~_selected(mask, selection)
@@ -217,9 +218,10 @@ def kl_cov_loss(
         ValueError: shapes differ, or a value is not finite where a token counts, a penalty where selected.
 
     Numerics:
-        Relative error ≤ 1e-14 of the mean of |ρ A| + β |penalty|. tests/reference/test_covariance_methods.py.
+        Error ≤ 1e-13 of the mean of |ρ A| + β |penalty|.
+        tests/agreement/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14; claim `penalty-first-step`. The
+    Source: claim `penalty-first-step`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14. The
         programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
     """
     mask, new, old = over_tokens(response_mask, token_log_probs=token_log_probs, old_log_probs=old_log_probs)

@@ -7,6 +7,14 @@ each part, so a part's first K are a state that merges: join two, order, keep K.
 
 A token's index is 2³² times the index of its response plus its position, which neither padding nor the order
 of the responses changes.
+
+What is guaranteed: the selection is a function of the seed and of index, ℓ and A of the tokens that count,
+and of nothing else. What is not: that a model gives a token the same ℓ, to the last bit, in a micro-batch of
+another shape. Ties are ties of float64 terms: terms that are equal but for rounding may be ordered either
+way, though the same way in every cut.
+
+Selecting among all tokens needs ℓ of all tokens before the first loss. In the first update with a batch ℓ is
+ℓ_old, which is there; later it takes a pass without gradient.
 """
 
 from collections.abc import Sequence
@@ -85,8 +93,9 @@ def selection_size(fraction: float | int, token_count: int) -> int:
     Numerics:
         Exact. tests/reference/test_covariance_methods.py.
 
-    Source: [cui2025entropy], Equations 11 and 13. The programs [cui2025code] and [verl2026code] take at least
-        one token of each micro-batch, so that their number grows with the number of micro-batches.
+    Source: claim `published-count-grows-with-the-split`, chapter clip-cov-and-kl-cov; [cui2025entropy],
+        Equations 11 and 13. The programs [cui2025code] and [verl2026code] take at least one token of each
+        micro-batch, so that their number grows with the number of micro-batches.
 
     Example:
         >>> selection_size(2e-4, 8192), selection_size(2e-4, 4999)
@@ -140,8 +149,9 @@ def clip_cov_candidates(
         Comparisons and integers only. The keys are those of SplitMix64: no two tokens of a batch share one.
         tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 11. The programs [cui2025code] and
-        [verl2026code] draw with the generator of the process from one micro-batch, at least one token.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 11;
+        [steele2014fast]. The programs [cui2025code] and [verl2026code] draw with the generator of the process
+        from one micro-batch, at least one token.
     """
     low, high = number("covariance_low", covariance_low), number("covariance_high", covariance_high)
     if not low < high:
@@ -183,8 +193,9 @@ def kl_cov_candidates(
     Numerics:
         Comparisons only; ties are ties of the float64 terms. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 13. The programs [cui2025code] and
-        [verl2026code] take the largest of one micro-batch, at least one token.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 13.
+        The programs [cui2025code] and [verl2026code] take the largest of one micro-batch, at least one token;
+        the first reads k as a percentage.
     """
     mask, terms = over_tokens(response_mask, covariance_terms=covariance_terms)
     indices = _token_indices(mask, response_indices)[mask]
@@ -208,7 +219,7 @@ def merge_candidates(parts: Sequence[TokenCandidates]) -> TokenCandidates:
     Numerics:
         Comparisons only. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov.
     """
     wanted = {part.wanted for part in parts}
     if len(wanted) != 1:
@@ -251,7 +262,7 @@ def selection_from(
     Numerics:
         Comparisons only. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov.
     """
     mask, terms = over_tokens(response_mask, covariance_terms=covariance_terms)
     selected = mask & np.isin(_token_indices(mask, response_indices), candidates.indices)
@@ -292,7 +303,8 @@ def clip_cov_selection(
         A function of the seed, the terms and the indices of the tokens; for a batch in parts see
         `clip_cov_candidates`. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equations 10 and 11.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equations
+        10 and 11.
     """
     terms = token_covariance_terms(token_log_probs, advantages, response_mask)
     candidates = clip_cov_candidates(
@@ -328,7 +340,8 @@ def kl_cov_selection(
         A function of the terms and the indices of the tokens; for a batch in parts see
         `kl_cov_candidates`. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equations 10 and 13.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equations
+        10 and 13.
     """
     terms = token_covariance_terms(token_log_probs, advantages, response_mask)
     candidates = kl_cov_candidates(terms, response_mask, int(response_mask.sum()), fraction)

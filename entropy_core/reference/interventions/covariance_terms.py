@@ -73,7 +73,7 @@ def token_statistics(
     Numerics:
         Exact: sums are rational numbers. tests/reference/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10.
 
     Example:
         >>> halves = np.array([[-0.5, -1.5]])
@@ -107,7 +107,8 @@ def merge_token_statistics(parts: Sequence[TokenStatistics]) -> TokenStatistics:
     Numerics:
         Exact. tests/laws/test_selection_ignores_the_split.py.
 
-    Source: chapter clip-cov-and-kl-cov.
+    Source: claim `selection-ignores-the-split`, chapter clip-cov-and-kl-cov; against [chan1983algorithms],
+        whose merge of means rounds.
     """
     return TokenStatistics(*(sum(field, type(field[0])(0)) for field in zip(*parts, strict=True)))
 
@@ -140,8 +141,9 @@ def token_covariance_terms(
         part of the batch. Relative error ≤ 4e-16 × (1 + |mean ℓ / (ℓ − mean ℓ)| + the same of A), held by
         tests/reference/test_covariance_methods.py.
 
-    Source: chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 10. The programs [cui2025code] and
-        [verl2026code] centre by the means of one micro-batch.
+    Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
+        10. The programs [cui2025code] and [verl2026code] centre by the means of one micro-batch, which see no
+        covariance where it holds one advantage.
 
     Example:
         >>> log_probs, advantages = np.array([[-0.5, -1.5, np.nan]]), np.array([[1.0, -1.0, 7.0]])
