@@ -122,3 +122,10 @@ def test_errors_teach(name):
     call, error, says = ERRORS[name]
     with pytest.raises(error, match=says):
         call()
+
+
+def test_a_token_that_does_not_count_is_never_selected():
+    """Not even by candidates made with a wider mask."""
+    terms, mask = np.arange(6.0).reshape(2, 3), np.array([[True, True, True], [True, True, False]])
+    candidates = reference.kl_cov_candidates(terms, M, 6, 0.5)
+    assert reference.selection_from(candidates, terms, mask).selected.tolist() == [[0, 0, 0], [1, 1, 0]]
