@@ -45,7 +45,7 @@ from entropy_core.simulators.ppo import (
     sampled_clipped_ascent,
     values_at_progress,
 )
-from entropy_core.simulators.responses import (
+from entropy_core.simulators.response_groups import (
     ResponseBatch,
     ResponseRun,
     absolute_penalty,
