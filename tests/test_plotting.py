@@ -205,6 +205,26 @@ FIGURES = [
     averages_over_share,
     curves_over_coefficient,
     loop_regimes,
+def means_with_errors():
+    """Two runs, 1 and 3 times the place, one run without error, and a line of twice the place."""
+    places = np.array([1.0, 2.0, 4.0])
+    cases = {"two runs": np.outer([1.0, 3.0], places), "one run": 5 * places[None]}
+    return plotting.means_with_errors(
+        places, cases, "step  (number)", "pull  (share)", "log", (2 * places, "twice")
+    )
+
+
+def table_against_models():
+    """Three rows; the second model is a quarter too high in the last."""
+    rows = np.array([4.0, 1.0, 0.4])
+    models = {"fits": rows, "misses": rows * [1.0, 1.0, 1.25]}
+    axes = "top tokens  (% of all)", "mean term  (nats)"
+    return plotting.table_against_models(["1", "10", "50"], rows, models, *axes)
+
+
+FIGURES = [
+    table_against_models,
+    means_with_errors,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -253,6 +273,13 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
+    table_against_models: [
+        "mean term  (nats) for top tokens  (% of all) 1, 10, 50: printed points from 4 to 0.4",
+        "fits: from 4 to 0.4, at most 0% off; misses: from 4 to 0.5, at most 25% off",
+    ],
+    means_with_errors: [
+        "pull  (share) over step  (number) from 1 to 4",
+        "two runs: from 2 to 8; one run: from 5 to 20. twice: line from 2 to 8.",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -324,6 +351,7 @@ def drawn(monkeypatch):
         "plot",
         "loglog",
         "semilogx",
+        "semilogy",
         "bar",
         "barh",
         "errorbar",
@@ -590,3 +618,20 @@ def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
     (middle, row), bars = drawn("errorbar")[1]
     assert row == 1
     np.testing.assert_allclose([middle, bars["xerr"][0][0], bars["xerr"][1][0]], [-1.0, 0.09, 0.09])
+def test_means_have_bars_of_one_standard_error(drawn):
+    means_with_errors()
+    (many, _), (single, _) = drawn("errorbar")
+    np.testing.assert_allclose(many[1], [2, 4, 8])
+    np.testing.assert_allclose(many[2], [1, 2, 4])  # 1 and 3: deviation √2, over √2
+    assert single[2] is None
+    ((_, line), _) = drawn("plot")[0]
+    np.testing.assert_allclose(line, [2, 4, 8])
+
+
+def test_points_are_the_table_in_every_panel(drawn):
+    table_against_models()
+    first, points, second, again = (args for args, _ in drawn("semilogy"))
+    np.testing.assert_array_equal(first[0], [4.0, 1.0, 0.4])
+    np.testing.assert_allclose(second[0], [4.0, 1.0, 0.5])
+    assert points[1] == again[1] == "o"
+    np.testing.assert_array_equal(points[0], again[0])

@@ -22,8 +22,13 @@ about two seconds and kept in the user's cache; on other devices torch.compile d
 for actions spread over processes and `hidden` for logits that are never held; both are imported by name.
 """
 
-from entropy_core.batched._tables import check_transitions
-from entropy_core.batched._validation import check_delta_logits, check_logits
+from entropy_core.batched._tables import (
+    check_transitions,
+)
+from entropy_core.batched._validation import (
+    check_delta_logits,
+    check_logits,
+)
 from entropy_core.batched.dynamics import (
     entropy_change,
     entropy_change_bound,
@@ -99,6 +104,39 @@ from entropy_core.batched.sequences import (
     sequence_entropy_gradient,
     token_mean,
 )
+    CovarianceFigures,
+    CovarianceLoss,
+    RatioBandExtremes,
+    TokenCandidates,
+    TokenSelection,
+    TokenStatistics,
+    absolute_log_ratio,
+    clip_cov_candidates,
+    clip_cov_loss,
+    clip_cov_selection,
+    clipped_policy_loss,
+    kl_cov_candidates,
+    kl_cov_loss,
+    kl_cov_selection,
+    merge_candidates,
+    merge_token_statistics,
+    ratio_band_extremes,
+    sampled_kl_divergence,
+    selection_from,
+    selection_size,
+    token_covariance_terms,
+    token_statistics,
+)
+from entropy_core.batched.moments import (
+    PolicyMoments,
+    StepMoments,
+    policy_moments,
+    step_moments,
+)
+from entropy_core.batched.samples import (
+    SampledEntropyChange,
+    sampled_entropy_change,
+)
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -121,7 +159,10 @@ from entropy_core.batched.trajectories import (
     policy_gradient_gap,
     regularised_gradient_logits,
 )
-from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
+from entropy_core.batched.updates import (
+    natural_gradient_delta_logits,
+    policy_gradient_delta_logits,
+)
 
 __all__ = [
     "BatchCovariance",
@@ -137,7 +178,16 @@ __all__ = [
     "SampledEntropyChange",
     "SequenceEntropyChange",
     "SequenceEntropyEstimate",
+    "CovarianceFigures",
+    "CovarianceLoss",
+    "PolicyMoments",
+    "RatioBandExtremes",
+    "SampledEntropyChange",
     "StepMoments",
+    "TokenCandidates",
+    "TokenSelection",
+    "TokenStatistics",
+    "absolute_log_ratio",
     "action_values",
     "additive_update",
     "advantages",
@@ -145,6 +195,9 @@ __all__ = [
     "check_delta_logits",
     "check_logits",
     "check_transitions",
+    "clip_cov_candidates",
+    "clip_cov_loss",
+    "clip_cov_selection",
     "clipped_policy_loss",
     "covariance_over_actions",
     "critical_entropy_coefficient",
@@ -170,12 +223,17 @@ __all__ = [
     "group_weight",
     "integral_rate_limit",
     "integral_update",
+    "kl_cov_candidates",
+    "kl_cov_loss",
+    "kl_cov_selection",
     "kl_divergence",
     "log_prob_covariance",
     "log_probs",
     "mean_of_response_means",
     "mean_of_response_sums",
     "merge_repo_sums",
+    "merge_candidates",
+    "merge_token_statistics",
     "natural_gradient_delta_logits",
     "natural_neutral_coefficient",
     "natural_repo_coefficient",
@@ -205,12 +263,18 @@ __all__ = [
     "sequence_entropy_from_log_probs",
     "sequence_entropy_gradient",
     "sign_update",
+    "sampled_kl_divergence",
+    "second_order_entropy_change",
+    "selection_from",
+    "selection_size",
     "state_occupancy",
     "state_values",
     "step_moments",
     "third_order_entropy_change",
     "token_entropy_scores",
     "token_mean",
+    "token_covariance_terms",
+    "token_statistics",
     "varentropy",
     "within_state_covariance",
 ]

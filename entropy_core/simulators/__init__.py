@@ -25,6 +25,26 @@ from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
 from entropy_core.simulators.optimisation import OptimiserRun, exact_gradient_ascent, sampled_gradient_ascent
+from entropy_core.simulators.extremes import (
+    extreme_curvatures,
+    return_times,
+)
+from entropy_core.simulators.flows import (
+    escape_times,
+    integrate_flow,
+)
+from entropy_core.simulators.instances import (
+    random_steps,
+)
+from entropy_core.simulators.late_times import (
+    LateLaw,
+    late_law,
+)
+from entropy_core.simulators.optimisation import (
+    OptimiserRun,
+    exact_gradient_ascent,
+    sampled_gradient_ascent,
+)
 from entropy_core.simulators.ppo import (
     ClippedRun,
     exact_clipped_ascent,
@@ -33,6 +53,19 @@ from entropy_core.simulators.ppo import (
     values_at_progress,
 )
 from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
+from entropy_core.simulators.response_groups import (
+    ResponseBatch,
+    ResponseRun,
+    absolute_penalty,
+    aligned_responses,
+    clip_cov_objective,
+    divergence_penalty,
+    draw_responses,
+    group_ascent,
+    group_objective,
+    kl_cov_objective,
+    sampled_penalty,
+)
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -48,6 +81,14 @@ from entropy_core.simulators.writing import (
     covariance_parts_of_responses,
     wandering_writing,
     write_responses,
+from entropy_core.simulators.token_population import (
+    PopulationFit,
+    TokenPopulation,
+    TopTokens,
+    fit_token_population,
+    mean_surprisal,
+    sample_population,
+    top_tokens,
 )
 
 __all__ = [
@@ -59,6 +100,9 @@ __all__ = [
     "GradientEstimate",
     "LateLaw",
     "OptimiserRun",
+    "PopulationFit",
+    "ResponseBatch",
+    "ResponseRun",
     "Rollouts",
     "SampledResponses",
     "TabularMDP",
@@ -69,6 +113,15 @@ __all__ = [
     "corrected_akaike",
     "covariance_parts_of_responses",
     "entropy_coefficient_at",
+    "TokenPopulation",
+    "TopTokens",
+    "absolute_penalty",
+    "aligned_bandits",
+    "aligned_responses",
+    "clip_cov_objective",
+    "corrected_akaike",
+    "divergence_penalty",
+    "draw_responses",
     "escape_times",
     "exact_clipped_ascent",
     "exact_gradient_ascent",
@@ -77,9 +130,14 @@ __all__ = [
     "extreme_band_changes",
     "extreme_curvatures",
     "fit_exchange_law",
+    "fit_token_population",
+    "group_ascent",
+    "group_objective",
     "integrate_flow",
+    "kl_cov_objective",
     "late_law",
     "matched_entropies",
+    "mean_surprisal",
     "misfit_of_the_line",
     "natural_gradient_flow",
     "policy_gradient_flow",
@@ -89,11 +147,14 @@ __all__ = [
     "return_times",
     "rollouts",
     "sample_responses",
+    "sample_population",
     "sampled_clipped_ascent",
     "sampled_gradient_ascent",
+    "sampled_penalty",
     "sampled_policy_gradient",
     "sampled_return_gradient",
     "token_chain",
+    "top_tokens",
     "values_at_progress",
     "wandering_writing",
     "write_responses",
