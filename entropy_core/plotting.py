@@ -842,6 +842,94 @@ def grouped_dots(
     return ThemedFigure(figure, f"{quantity} in {unit}{compared}. {'; '.join(said)}.")
 
 
+def means_with_errors(
+    places: Real[np.ndarray, " places"],
+    values_by_case: Mapping[str, Real[np.ndarray, "_ places"]],
+    horizontal: str,
+    vertical: str,
+    scale: str = "linear",
+    line: tuple[Real[np.ndarray, " places"], str] | None = None,
+) -> ThemedFigure:
+    """Mean of several cases over runs, with one standard error, over a common place.
+
+    Args:
+        places: where the cases were measured.
+        values_by_case: name of each case to its values, shape [runs, places]; at most six cases. A case with
+            one run has no error bar.
+        horizontal: label of the places, with their unit in brackets.
+        vertical: label of the values, with their unit in brackets.
+        scale: of both axes, "linear" or "log".
+        line: a predicted curve and the words for it.
+
+    Returns:
+        One panel; markers from full circles to open triangles in the order given.
+    """
+    styles, told = ("o-", "s--", "^-.", "v:", "D-", "P--"), []
+    with _axes(6.6, 4.0) as (figure, (axes,)):
+        if line is not None:
+            axes.plot(places, line[0], color=PREDICTION, label=line[1])
+        for rank, (style, (case, values)) in enumerate(zip(styles, values_by_case.items(), strict=False)):
+            values = np.asarray(values, float)
+            mean, face = values.mean(axis=0), MEASUREMENT if rank % 2 == 0 else "none"
+            error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
+            look = {"markersize": 5, "linewidth": 1, "color": MEASUREMENT, "markerfacecolor": face}
+            axes.errorbar(places, mean, error, fmt=style, label=case, **look)
+            told.append(f"{case}: from {mean[0]:.3g} to {mean[-1]:.3g}")
+        axes.set_xscale(scale)
+        axes.set_yscale(scale)
+        axes.set_xlabel(horizontal)
+        axes.set_ylabel(vertical)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    predicted = "" if line is None else f" {line[1]}: line from {line[0][0]:.3g} to {line[0][-1]:.3g}."
+    return ThemedFigure(
+        figure,
+        f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, means with standard errors. "
+        f"{'; '.join(told)}.{predicted}",
+    )
+
+
+def table_against_models(
+    labels: Sequence[str],
+    printed: Real[np.ndarray, " rows"],
+    models: Mapping[str, Real[np.ndarray, " rows"]],
+    horizontal: str,
+    vertical: str,
+) -> ThemedFigure:
+    """Rows of a printed table as points and what several models give for them as lines, a panel each.
+
+    Args:
+        labels: name of each row, in the order drawn.
+        printed: the table's values, > 0.
+        models: title of each panel to the values of a model, > 0.
+        horizontal: what the rows are, with its unit in brackets.
+        vertical: what the values are, with their unit in brackets.
+
+    Returns:
+        Small multiples with a common logarithmic axis.
+    """
+    printed, told, ticks = np.asarray(printed, float), [], (0.1, 0.2, 0.5, 1, 2, 5, 10)
+    with _axes(7.2, 3.4, columns=len(models)) as (figure, panels):
+        for axes, (title, given) in zip(panels, models.items(), strict=True):
+            given = np.asarray(given, float)
+            axes.semilogy(given, color=PREDICTION)
+            axes.semilogy(printed, "o", color=MEASUREMENT, markersize=5)
+            axes.set_xticks(range(len(labels)), labels)
+            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_title(title)
+            axes.set_xlabel(horizontal)
+            worst = np.abs(given / printed - 1).max()
+            told.append(f"{title}: from {given[0]:.3g} to {given[-1]:.3g}, at most {worst:.0%} off")
+        both = np.concatenate([printed, *models.values()])
+        panels[0].set_ylim(0.8 * both.min(), 1.25 * both.max())
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure,
+        f"{vertical} for {horizontal} {', '.join(labels)}: printed points from {printed[0]:.3g} to "
+        f"{printed[-1]:.3g} and lines of {len(models)} models. {'; '.join(told)}.",
+    )
+
+
 def covariance_parts(
     predicted_by_case: Mapping[str, Mapping[str, float]],
     measured_by_case: Mapping[str, Mapping[str, Real[np.ndarray, " batches"]]],
@@ -1013,91 +1101,6 @@ def loop_regimes(
         f"{pulls.size} runs over pull from {pulls.min():.2g} to {pulls.max():.2g} and gain from "
         f"{gains.min():.2g} to {gains.max():.2g}, both axes logarithmic: {counts}. "
         f"Lines: {', '.join(borders)}.",
-def means_with_errors(
-    places: Real[np.ndarray, " places"],
-    values_by_case: Mapping[str, Real[np.ndarray, "_ places"]],
-    horizontal: str,
-    vertical: str,
-    scale: str = "linear",
-    line: tuple[Real[np.ndarray, " places"], str] | None = None,
-) -> ThemedFigure:
-    """Mean of several cases over runs, with one standard error, over a common place.
-
-    Args:
-        places: where the cases were measured.
-        values_by_case: name of each case to its values, shape [runs, places]; at most six cases. A case with
-            one run has no error bar.
-        horizontal: label of the places, with their unit in brackets.
-        vertical: label of the values, with their unit in brackets.
-        scale: of both axes, "linear" or "log".
-        line: a predicted curve and the words for it.
-
-    Returns:
-        One panel; markers from full circles to open triangles in the order given.
-    """
-    styles, told = ("o-", "s--", "^-.", "v:", "D-", "P--"), []
-    with _axes(6.6, 4.0) as (figure, (axes,)):
-        if line is not None:
-            axes.plot(places, line[0], color=PREDICTION, label=line[1])
-        for rank, (style, (case, values)) in enumerate(zip(styles, values_by_case.items(), strict=False)):
-            values = np.asarray(values, float)
-            mean, face = values.mean(axis=0), MEASUREMENT if rank % 2 == 0 else "none"
-            error = values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None
-            look = {"markersize": 5, "linewidth": 1, "color": MEASUREMENT, "markerfacecolor": face}
-            axes.errorbar(places, mean, error, fmt=style, label=case, **look)
-            told.append(f"{case}: from {mean[0]:.3g} to {mean[-1]:.3g}")
-        axes.set_xscale(scale)
-        axes.set_yscale(scale)
-        axes.set_xlabel(horizontal)
-        axes.set_ylabel(vertical)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    predicted = "" if line is None else f" {line[1]}: line from {line[0][0]:.3g} to {line[0][-1]:.3g}."
-    return ThemedFigure(
-        figure,
-        f"{vertical} over {horizontal} from {places[0]:.3g} to {places[-1]:.3g}, means with standard errors. "
-        f"{'; '.join(told)}.{predicted}",
-    )
-
-
-def table_against_models(
-    labels: Sequence[str],
-    printed: Real[np.ndarray, " rows"],
-    models: Mapping[str, Real[np.ndarray, " rows"]],
-    horizontal: str,
-    vertical: str,
-) -> ThemedFigure:
-    """Rows of a printed table as points and what several models give for them as lines, a panel each.
-
-    Args:
-        labels: name of each row, in the order drawn.
-        printed: the table's values, > 0.
-        models: title of each panel to the values of a model, > 0.
-        horizontal: what the rows are, with its unit in brackets.
-        vertical: what the values are, with their unit in brackets.
-
-    Returns:
-        Small multiples with a common logarithmic axis.
-    """
-    printed, told, ticks = np.asarray(printed, float), [], (0.1, 0.2, 0.5, 1, 2, 5, 10)
-    with _axes(7.2, 3.4, columns=len(models)) as (figure, panels):
-        for axes, (title, given) in zip(panels, models.items(), strict=True):
-            given = np.asarray(given, float)
-            axes.semilogy(given, color=PREDICTION)
-            axes.semilogy(printed, "o", color=MEASUREMENT, markersize=5)
-            axes.set_xticks(range(len(labels)), labels)
-            axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-            axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_title(title)
-            axes.set_xlabel(horizontal)
-            worst = np.abs(given / printed - 1).max()
-            told.append(f"{title}: from {given[0]:.3g} to {given[-1]:.3g}, at most {worst:.0%} off")
-        both = np.concatenate([printed, *models.values()])
-        panels[0].set_ylim(0.8 * both.min(), 1.25 * both.max())
-        panels[0].set_ylabel(vertical)
-    return ThemedFigure(
-        figure,
-        f"{vertical} for {horizontal} {', '.join(labels)}: printed points from {printed[0]:.3g} to "
-        f"{printed[-1]:.3g} and lines of {len(models)} models. {'; '.join(told)}.",
     )
 
 

@@ -196,15 +196,6 @@ def covariance_parts():
     return plotting.covariance_parts(exact, batches, "covariance  (nats)")
 
 
-FIGURES = [
-    covariance_parts,
-    signed_effects,
-    sampled_token_losses,
-    shares_against_entropy,
-    entropy_contributions,
-    averages_over_share,
-    curves_over_coefficient,
-    loop_regimes,
 def means_with_errors():
     """Two runs, 1 and 3 times the place, one run without error, and a line of twice the place."""
     places = np.array([1.0, 2.0, 4.0])
@@ -225,6 +216,14 @@ def table_against_models():
 FIGURES = [
     table_against_models,
     means_with_errors,
+    covariance_parts,
+    signed_effects,
+    sampled_token_losses,
+    shares_against_entropy,
+    entropy_contributions,
+    averages_over_share,
+    curves_over_coefficient,
+    loop_regimes,
     grouped_dots,
     bands_over_time,
     families_on_log_axes,
@@ -243,6 +242,14 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    table_against_models: [
+        "mean term  (nats) for top tokens  (% of all) 1, 10, 50: printed points from 4 to 0.4",
+        "fits: from 4 to 0.4, at most 0% off; misses: from 4 to 0.5, at most 25% off",
+    ],
+    means_with_errors: [
+        "pull  (share) over step  (number) from 1 to 4",
+        "two runs: from 2 to 8; one run: from 5 to 20. twice: line from 2 to 8.",
+    ],
     covariance_parts: [
         "2 panels",
         "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
@@ -273,13 +280,6 @@ SAID = {
         "3 runs over pull from 0.01 to 1 and gain from 0.001 to 2",
         "1 grows, 1 overshoots, 1 settles",
         "Lines: q = 1",
-    table_against_models: [
-        "mean term  (nats) for top tokens  (% of all) 1, 10, 50: printed points from 4 to 0.4",
-        "fits: from 4 to 0.4, at most 0% off; misses: from 4 to 0.5, at most 25% off",
-    ],
-    means_with_errors: [
-        "pull  (share) over step  (number) from 1 to 4",
-        "two runs: from 2 to 8; one run: from 5 to 20. twice: line from 2 to 8.",
     ],
     grouped_dots: [
         "error in nats, with a line at 1, one read",
@@ -618,6 +618,8 @@ def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
     (middle, row), bars = drawn("errorbar")[1]
     assert row == 1
     np.testing.assert_allclose([middle, bars["xerr"][0][0], bars["xerr"][1][0]], [-1.0, 0.09, 0.09])
+
+
 def test_means_have_bars_of_one_standard_error(drawn):
     means_with_errors()
     (many, _), (single, _) = drawn("errorbar")

@@ -22,13 +22,8 @@ about two seconds and kept in the user's cache; on other devices torch.compile d
 for actions spread over processes and `hidden` for logits that are never held; both are imported by name.
 """
 
-from entropy_core.batched._tables import (
-    check_transitions,
-)
-from entropy_core.batched._validation import (
-    check_delta_logits,
-    check_logits,
-)
+from entropy_core.batched._tables import check_transitions
+from entropy_core.batched._validation import check_delta_logits, check_logits
 from entropy_core.batched.dynamics import (
     entropy_change,
     entropy_change_bound,
@@ -40,11 +35,20 @@ from entropy_core.batched.dynamics import (
 )
 from entropy_core.batched.interventions import (
     ClippedPolicyLoss,
+    CovarianceFigures,
+    CovarianceLoss,
     EntropyBonus,
     EntropyController,
     RatioBandExtremes,
     RepoSums,
+    TokenCandidates,
+    TokenSelection,
+    TokenStatistics,
+    absolute_log_ratio,
     additive_update,
+    clip_cov_candidates,
+    clip_cov_loss,
+    clip_cov_selection,
     clipped_policy_loss,
     critical_entropy_coefficient,
     critical_kl_coefficient,
@@ -56,7 +60,12 @@ from entropy_core.batched.interventions import (
     group_weight,
     integral_rate_limit,
     integral_update,
+    kl_cov_candidates,
+    kl_cov_loss,
+    kl_cov_selection,
+    merge_candidates,
     merge_repo_sums,
+    merge_token_statistics,
     natural_neutral_coefficient,
     natural_repo_coefficient,
     plain_neutral_coefficient,
@@ -68,7 +77,12 @@ from entropy_core.batched.interventions import (
     repo_advantages,
     repo_sums,
     rescaled_repo_advantages,
+    sampled_kl_divergence,
+    selection_from,
+    selection_size,
     sign_update,
+    token_covariance_terms,
+    token_statistics,
 )
 from entropy_core.batched.moments import PolicyMoments, StepMoments, policy_moments, step_moments
 from entropy_core.batched.sampled_token import (
@@ -104,39 +118,6 @@ from entropy_core.batched.sequences import (
     sequence_entropy_gradient,
     token_mean,
 )
-    CovarianceFigures,
-    CovarianceLoss,
-    RatioBandExtremes,
-    TokenCandidates,
-    TokenSelection,
-    TokenStatistics,
-    absolute_log_ratio,
-    clip_cov_candidates,
-    clip_cov_loss,
-    clip_cov_selection,
-    clipped_policy_loss,
-    kl_cov_candidates,
-    kl_cov_loss,
-    kl_cov_selection,
-    merge_candidates,
-    merge_token_statistics,
-    ratio_band_extremes,
-    sampled_kl_divergence,
-    selection_from,
-    selection_size,
-    token_covariance_terms,
-    token_statistics,
-)
-from entropy_core.batched.moments import (
-    PolicyMoments,
-    StepMoments,
-    policy_moments,
-    step_moments,
-)
-from entropy_core.batched.samples import (
-    SampledEntropyChange,
-    sampled_entropy_change,
-)
 from entropy_core.batched.softmax import (
     covariance_over_actions,
     entropy,
@@ -159,14 +140,13 @@ from entropy_core.batched.trajectories import (
     policy_gradient_gap,
     regularised_gradient_logits,
 )
-from entropy_core.batched.updates import (
-    natural_gradient_delta_logits,
-    policy_gradient_delta_logits,
-)
+from entropy_core.batched.updates import natural_gradient_delta_logits, policy_gradient_delta_logits
 
 __all__ = [
     "BatchCovariance",
     "ClippedPolicyLoss",
+    "CovarianceFigures",
+    "CovarianceLoss",
     "EntropyAverages",
     "EntropyBonus",
     "EntropyController",
@@ -178,11 +158,6 @@ __all__ = [
     "SampledEntropyChange",
     "SequenceEntropyChange",
     "SequenceEntropyEstimate",
-    "CovarianceFigures",
-    "CovarianceLoss",
-    "PolicyMoments",
-    "RatioBandExtremes",
-    "SampledEntropyChange",
     "StepMoments",
     "TokenCandidates",
     "TokenSelection",
@@ -231,8 +206,8 @@ __all__ = [
     "log_probs",
     "mean_of_response_means",
     "mean_of_response_sums",
-    "merge_repo_sums",
     "merge_candidates",
+    "merge_repo_sums",
     "merge_token_statistics",
     "natural_gradient_delta_logits",
     "natural_neutral_coefficient",
@@ -254,26 +229,25 @@ __all__ = [
     "rescaled_repo_advantages",
     "return_gradient",
     "sampled_entropy_change",
+    "sampled_kl_divergence",
     "sampled_token_delta_logits",
     "sampled_token_first_order_entropy_change",
     "second_order_entropy_change",
+    "selection_from",
+    "selection_size",
     "sequence_advantages",
     "sequence_entropy",
     "sequence_entropy_from_entropies",
     "sequence_entropy_from_log_probs",
     "sequence_entropy_gradient",
     "sign_update",
-    "sampled_kl_divergence",
-    "second_order_entropy_change",
-    "selection_from",
-    "selection_size",
     "state_occupancy",
     "state_values",
     "step_moments",
     "third_order_entropy_change",
+    "token_covariance_terms",
     "token_entropy_scores",
     "token_mean",
-    "token_covariance_terms",
     "token_statistics",
     "varentropy",
     "within_state_covariance",

@@ -25,26 +25,6 @@ from entropy_core.simulators.flows import escape_times, integrate_flow
 from entropy_core.simulators.instances import random_steps
 from entropy_core.simulators.late_times import LateLaw, late_law
 from entropy_core.simulators.optimisation import OptimiserRun, exact_gradient_ascent, sampled_gradient_ascent
-from entropy_core.simulators.extremes import (
-    extreme_curvatures,
-    return_times,
-)
-from entropy_core.simulators.flows import (
-    escape_times,
-    integrate_flow,
-)
-from entropy_core.simulators.instances import (
-    random_steps,
-)
-from entropy_core.simulators.late_times import (
-    LateLaw,
-    late_law,
-)
-from entropy_core.simulators.optimisation import (
-    OptimiserRun,
-    exact_gradient_ascent,
-    sampled_gradient_ascent,
-)
 from entropy_core.simulators.ppo import (
     ClippedRun,
     exact_clipped_ascent,
@@ -52,7 +32,6 @@ from entropy_core.simulators.ppo import (
     sampled_clipped_ascent,
     values_at_progress,
 )
-from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
 from entropy_core.simulators.response_groups import (
     ResponseBatch,
     ResponseRun,
@@ -66,6 +45,7 @@ from entropy_core.simulators.response_groups import (
     kl_cov_objective,
     sampled_penalty,
 )
+from entropy_core.simulators.responses import SampledResponses, prefix_tree, sample_responses, token_chain
 from entropy_core.simulators.tabular_mdp import (
     GradientEstimate,
     Rollouts,
@@ -74,13 +54,6 @@ from entropy_core.simulators.tabular_mdp import (
     rollouts,
     sampled_return_gradient,
 )
-from entropy_core.simulators.writing import (
-    CovarianceParts,
-    Writing,
-    WrittenResponses,
-    covariance_parts_of_responses,
-    wandering_writing,
-    write_responses,
 from entropy_core.simulators.token_population import (
     PopulationFit,
     TokenPopulation,
@@ -89,6 +62,14 @@ from entropy_core.simulators.token_population import (
     mean_surprisal,
     sample_population,
     top_tokens,
+)
+from entropy_core.simulators.writing import (
+    CovarianceParts,
+    Writing,
+    WrittenResponses,
+    covariance_parts_of_responses,
+    wandering_writing,
+    write_responses,
 )
 
 __all__ = [
@@ -106,22 +87,20 @@ __all__ = [
     "Rollouts",
     "SampledResponses",
     "TabularMDP",
-    "Writing",
-    "WrittenResponses",
-    "aligned_bandits",
-    "controlled_ascent",
-    "corrected_akaike",
-    "covariance_parts_of_responses",
-    "entropy_coefficient_at",
     "TokenPopulation",
     "TopTokens",
+    "Writing",
+    "WrittenResponses",
     "absolute_penalty",
     "aligned_bandits",
     "aligned_responses",
     "clip_cov_objective",
+    "controlled_ascent",
     "corrected_akaike",
+    "covariance_parts_of_responses",
     "divergence_penalty",
     "draw_responses",
+    "entropy_coefficient_at",
     "escape_times",
     "exact_clipped_ascent",
     "exact_gradient_ascent",
@@ -146,8 +125,8 @@ __all__ = [
     "random_steps",
     "return_times",
     "rollouts",
-    "sample_responses",
     "sample_population",
+    "sample_responses",
     "sampled_clipped_ascent",
     "sampled_gradient_ascent",
     "sampled_penalty",

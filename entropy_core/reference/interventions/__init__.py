@@ -1,6 +1,7 @@
 """What trainers change in the policy gradient to hold entropy: losses, terms and selections over tokens.
 
-Every function takes values of one token each, in the shape [batch, tokens], and a mask of those that count.
+Functions of tokens take values of one token each, in the shape [batch, tokens], and a mask of those that
+count.
 """
 
 from entropy_core.reference.interventions.clipping import (
@@ -18,28 +19,6 @@ from entropy_core.reference.interventions.controllers import (
     proportional_coefficient,
     sign_update,
 )
-from entropy_core.reference.interventions.normalisation import (
-    group_centred_advantages,
-    group_normalised_advantages,
-    group_weight,
-)
-from entropy_core.reference.interventions.regularisers import (
-    EntropyBonus,
-    RepoSums,
-    critical_entropy_coefficient,
-    critical_kl_coefficient,
-    entropy_bonus_loss,
-    entropy_bonus_success,
-    merge_repo_sums,
-    natural_neutral_coefficient,
-    natural_repo_coefficient,
-    plain_neutral_coefficient,
-    plain_repo_coefficient,
-    reference_kl_success,
-    regularised_optimum_logits,
-    repo_advantages,
-    repo_sums,
-    rescaled_repo_advantages,
 from entropy_core.reference.interventions.covariance_methods import (
     CovarianceFigures,
     CovarianceLoss,
@@ -65,14 +44,46 @@ from entropy_core.reference.interventions.covariance_terms import (
     token_covariance_terms,
     token_statistics,
 )
+from entropy_core.reference.interventions.normalisation import (
+    group_centred_advantages,
+    group_normalised_advantages,
+    group_weight,
+)
+from entropy_core.reference.interventions.regularisers import (
+    EntropyBonus,
+    RepoSums,
+    critical_entropy_coefficient,
+    critical_kl_coefficient,
+    entropy_bonus_loss,
+    entropy_bonus_success,
+    merge_repo_sums,
+    natural_neutral_coefficient,
+    natural_repo_coefficient,
+    plain_neutral_coefficient,
+    plain_repo_coefficient,
+    reference_kl_success,
+    regularised_optimum_logits,
+    repo_advantages,
+    repo_sums,
+    rescaled_repo_advantages,
+)
 
 __all__ = [
     "ClippedPolicyLoss",
+    "CovarianceFigures",
+    "CovarianceLoss",
     "EntropyBonus",
     "EntropyController",
     "RatioBandExtremes",
     "RepoSums",
+    "TokenCandidates",
+    "TokenSelection",
+    "TokenStatistics",
+    "absolute_log_ratio",
     "additive_update",
+    "clip_cov_candidates",
+    "clip_cov_loss",
+    "clip_cov_selection",
     "clipped_policy_loss",
     "critical_entropy_coefficient",
     "critical_kl_coefficient",
@@ -84,7 +95,12 @@ __all__ = [
     "group_weight",
     "integral_rate_limit",
     "integral_update",
+    "kl_cov_candidates",
+    "kl_cov_loss",
+    "kl_cov_selection",
+    "merge_candidates",
     "merge_repo_sums",
+    "merge_token_statistics",
     "natural_neutral_coefficient",
     "natural_repo_coefficient",
     "plain_neutral_coefficient",
@@ -96,27 +112,10 @@ __all__ = [
     "repo_advantages",
     "repo_sums",
     "rescaled_repo_advantages",
-    "sign_update",
-    "CovarianceFigures",
-    "CovarianceLoss",
-    "RatioBandExtremes",
-    "TokenCandidates",
-    "TokenSelection",
-    "TokenStatistics",
-    "absolute_log_ratio",
-    "clip_cov_candidates",
-    "clip_cov_loss",
-    "clip_cov_selection",
-    "clipped_policy_loss",
-    "kl_cov_candidates",
-    "kl_cov_loss",
-    "kl_cov_selection",
-    "merge_candidates",
-    "merge_token_statistics",
-    "ratio_band_extremes",
     "sampled_kl_divergence",
     "selection_from",
     "selection_size",
+    "sign_update",
     "token_covariance_terms",
     "token_statistics",
 ]
