@@ -18,7 +18,7 @@ __all__: list[str] = []
 
 SHORTEST_BLOCK, LONGEST_BLOCK = 1024, 2048
 LARGE = 2**22  # elements from which one read is worth a block structure and a compiler
-CACHED = 2**20  # elements of a piece whose temporaries stay in cache
+CACHED = 2**19  # elements of a piece whose temporaries stay in cache
 AT_ONCE = 2**26  # elements of a piece whose block sums take a few megabytes
 FUSE_ALL = {"realize_opcount_threshold": 10_000, "realize_reads_threshold": 1_000}
 VARIANTS = 64  # of strides, types and axes of length 1 that a compiled function may meet

@@ -65,34 +65,26 @@ def accumulating(dtype):
 
 
 def policy_terms(z, scale):
-    """Return m, Σ e^a − 1, Σ a e^a, Σ a² e^a of each block, the last axis, of scale · z.
+    """Return m, Σ e^a, the same without modes, Σ a e^a, Σ a² e^a of each block, the last axis, of scale · z.
 
     Only bare reductions leave: a compiler then walks a block twice in cache and the memory once.
     """
     z = z.to(accumulating(z.dtype))
-    peak, top = z.max(dim=-1, keepdim=True)
+    peak = z.amax(dim=-1, keepdim=True)
     a = gaps(z, peak, scale)
-    e = _weights_beside(top, a)
-    rest = e.sum(dim=-1)
-    ae = e.mul_(a)
-    return peak.squeeze(-1), rest, ae.sum(dim=-1), ae.mul_(a).sum(dim=-1)
-
-
-def _weights_beside(top, a):
-    """Return e^a with 0 at the top, whose gap and shift are 0 too; where fused, without a scattered write."""
     e = torch.exp(a)
-    return (
-        torch.where(_is_index(top, e), 0.0, e) if torch.compiler.is_compiling() else e.scatter_(-1, top, 0.0)
-    )
+    total, e = e.sum(dim=-1), e.frac_()  # takes out the modes: their weight is 1, their gap 0
+    below, ae = e.sum(dim=-1), e.mul_(a)
+    return peak.squeeze(-1), total, below, ae.sum(dim=-1), ae.mul_(a).sum(dim=-1)
 
 
 def step_terms(z, u):
     """Return the reductions of `policy_terms` and those that a step adds, of each block, the last axis."""
     z, u = z.to(accumulating(z.dtype)), u.to(accumulating(z.dtype))
-    peak, top = z.max(dim=-1, keepdim=True)
+    peak = z.amax(dim=-1, keepdim=True)
     a = gaps(z, peak, None)
-    e = _weights_beside(top, a)
-    origin = torch.where(_is_index(top, u), u, -torch.inf).amax(dim=-1, keepdim=True)
+    e = torch.exp(a)
+    origin = torch.where(a == 0, u, -torch.inf).amax(dim=-1, keepdim=True)
     v = torch.where(z == -torch.inf, 0.0, u - origin)
     ae, ve = a * e, v * e
     vve = v * ve
@@ -101,6 +93,7 @@ def step_terms(z, u):
     return (
         peak.squeeze(-1),
         e.sum(dim=-1),
+        e.frac().sum(dim=-1),
         ae.sum(dim=-1),
         dot(a, ae),
         origin.squeeze(-1),
@@ -144,15 +137,15 @@ def _excess(v):
 
 def policy_state(terms, scale=1.0):
     """Return the float64 state of blocks from what `policy_terms` returns."""
-    peak, rest, gap, gap_gap = (x.double() for x in terms)
-    rest = torch.where(peak == -torch.inf, rest - (1 + rest), rest)  # no action: S = 0; a NaN stays one
-    return PolicySums(peak * scale, rest, gap, gap_gap)
+    peak, total, below, gap, gap_gap = (x.double() for x in terms)
+    modes = (total - below).round()
+    return PolicySums(peak * scale, below + (modes - 1), gap, gap_gap)
 
 
 def step_state(terms):
     """Return the float64 state of blocks from what `step_terms` returns; no action has the origin 0."""
-    policy = policy_state(terms[:4])
-    origin, *others = (x.double() for x in terms[4:])
+    policy = policy_state(terms[:5])
+    origin, *others = (x.double() for x in terms[5:])
     return StepSums(policy, torch.where(policy.peak == -torch.inf, 0.0, origin), *others)
 
 

@@ -21,7 +21,7 @@ __all__: list[str] = []
 SOURCE = Path(__file__).with_name("rows.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-trapping-math", "-shared", "-fPIC")
 LONGEST_BLOCK = 2048  # as in rows.cpp
-POLICY_FIELDS, STEP_FIELDS = 4, 14
+POLICY_FIELDS, STEP_FIELDS = 5, 15
 
 
 class _Shape(ctypes.Structure):
@@ -35,21 +35,21 @@ def serve(*tensors: torch.Tensor) -> bool:
 
 
 def policy(z: torch.Tensor, scale: float) -> torch.Tensor:
-    """Return the fields of `_sums.policy_terms`, shape [4, rows, blocks]."""
+    """Return the fields of `_sums.policy_terms`, shape [5, rows, blocks]."""
     out = _room(POLICY_FIELDS, z)
     _run("policy", z, *_rows_of(z), ctypes.c_double(scale), _memory(out))
     return out
 
 
 def step(z: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    """Return the fields of `_sums.step_terms`, shape [14, rows, blocks]."""
+    """Return the fields of `_sums.step_terms`, shape [15, rows, blocks]."""
     out = _room(STEP_FIELDS, z)
     _run("step", z, *_rows_of(z), *_rows_of(u), _memory(out))
     return out
 
 
 def moved(z: torch.Tensor, u: torch.Tensor, peak: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
-    """Return the fields of `_sums.moved_terms`, shape [4, rows, blocks], from one peak and origin a row."""
+    """Return the fields of `_sums.moved_terms`, shape [5, rows, blocks], from one peak and origin a row."""
     out = _room(POLICY_FIELDS, z)
     peak, origin = peak.to(out.dtype).contiguous(), origin.to(out.dtype).contiguous()
     _run("moved", z, *_rows_of(z), *_rows_of(u), _memory(peak), _memory(origin), _memory(out))

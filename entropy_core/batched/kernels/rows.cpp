@@ -190,7 +190,7 @@ template <class T, class A = Accumulating<T>> inline Mode<A> mode_of(const Block
   return mode;
 }
 
-// The fields of `_sums.PolicySums` of one block.
+// The fields of `_sums.policy_terms` of one block.
 template <class T, class A = Accumulating<T>>
 inline void policy_block(const Block<T> &z, A peak, A scale, A *out, std::int64_t stride, Kept<A> *kept = nullptr) {
   const A from = finite(peak);
@@ -206,10 +206,10 @@ inline void policy_block(const Block<T> &z, A peak, A scale, A *out, std::int64_
     gaps += ae;
     gap_gap += a * ae;
   }
-  write({peak, sum<A>(below) + (sum<A>(modes) - 1), sum<A>(gaps), sum<A>(gap_gap)}, out, stride);
+  write({peak, sum<A>(modes) + sum<A>(below), sum<A>(below), sum<A>(gaps), sum<A>(gap_gap)}, out, stride);
 }
 
-// The fields of `_sums.StepSums` of one block.
+// The fields of `_sums.step_terms` of one block.
 template <class T, class A = Accumulating<T>>
 inline void step_block(const Block<T> &z, const Block<T> &u, A *out, std::int64_t stride) {
   const auto mode = mode_of(z);
@@ -234,7 +234,7 @@ inline void step_block(const Block<T> &z, const Block<T> &u, A *out, std::int64_
     lowest = smaller<A>(lowest, v);
   }
   write({origin, sum<A>(shift), sum<A>(gap_shift), sum<A>(shift_shift), sum<A>(gap_shift_shift), sum<A>(growth),
-         sum<A>(gap_growth), sum<A>(shift_growth), largest<A>(highest), -largest<A>(-lowest)}, out + 4 * stride, stride);
+         sum<A>(gap_growth), sum<A>(shift_growth), largest<A>(highest), -largest<A>(-lowest)}, out + 5 * stride, stride);
 }
 
 // A matrix of so many rows, cut into blocks of at most `longest` actions.
