@@ -82,7 +82,7 @@ def batch_covariance(
     mean (x − x̄)(y − ȳ) = mean (x − x̄_s)(y − ȳ_s) + Σ_s (N_s/N)(x̄_s − x̄)(ȳ_s − ȳ)
 
     Not the covariance under one policy: `covariance_over_actions` is that. A trainer that centres over the
-    whole batch logs `total`; only `within_states` moves entropy. Both are short: by one token of N, and by
+    whole batch logs `total`; the lemma speaks of `within_states`. Both are short: by one token of N, and by
     one token of each state's.
 
     Args:
@@ -255,8 +255,8 @@ def sampled_entropy_change(
     −mean[(ℓ + H) Δℓ], −mean[(ℓ + H) Δℓ + ½ (1 + ℓ + H) Δℓ²], −mean[w (ℓ' + H) − (ℓ + H) − (w − 1)]
 
     Each is unbiased for what it names (the first-order change, the second-order one up to third order, the
-    exact one) if the new policy was not fitted to these very tokens; on the tokens of its own update it
-    overstates what the update does at other states.
+    exact one) if the new policy was not fitted to these very tokens; on the tokens of its own update it also
+    sees each token's own push and is biased (claim `covariance-on-own-tokens`).
 
     Args:
         token_log_probs: ℓ' = log π_new of each token, in nats.

@@ -123,6 +123,16 @@ def test_weights_of_prompts_are_binomial_means(samples, epsilon, ddof):
         assert ours[3] == pytest.approx(1 if samples == 2 else 1.93, rel=3e-3)
 
 
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_only_pairs_and_triples_weigh_every_prompt_alike(ddof):
+    rates = np.array([0.01, 0.1, 0.3, 0.5, 0.9])
+    for samples in (2, 3, 4, 5):
+        weights = reference.group_weight(rates, samples, 0, ddof)
+        limit = math.sqrt((samples - 1) * (samples - ddof) / samples)
+        assert (weights <= limit * (1 + 1e-14)).all()
+        assert (weights > limit * (1 - 1e-12)).all() == (samples <= 3)
+
+
 def test_errors_of_weights(without_shape_checks):
     for module, rate in ((reference, np.array([0.5])), (batched, torch.tensor([0.5]))):
         with pytest.raises(ValueError, match="samples"):

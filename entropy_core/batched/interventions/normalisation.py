@@ -106,8 +106,8 @@ def group_weight(
 
     Returns:
         Weight of Cov(c, f) in the mean of A f over a group, for every function f of the response; positive.
-        At P = 0 and 1 its limit, √(G − 1) for ε = 0 and ddof = 0; 1 at every P for pairs then. NaN for a rate
-        outside [0, 1].
+        At P = 0 and 1 its limit, √(G − 1) for ε = 0 and ddof = 0; the same at every P for G = 2 and 3.
+        NaN for a rate outside [0, 1].
 
     Raises:
         TypeError: success_rate is not a floating-point tensor.
