@@ -3,7 +3,7 @@ r"""Entropy bonus, reference divergence and entropy-neutral advantages, as symbo
 All of them add a multiple of one direction to the natural gradient: −(log π + H) for the entropy H,
 −(log π − log π̄) for minus the divergence from a reference. `entropy_coefficient` prints α and
 `kl_coefficient` prints β, both in units of reward per nat. `reference_log_probs` prints log π̄ and is any
-field. π* is the policy that maximises E r + αH − β KL(π‖π̄); `sharpness` prints s and is 1/(α + β).
+field. π* is the policy that maximises E r + αH − β KL(π‖π̄); `sharpness` prints ν and is 1/(α + β).
 
 The functions below return what they have proved. That a divergence is not negative, so that π* is the
 maximum, and that a variance is not negative, is by hand.
@@ -73,7 +73,7 @@ reference_kl = Quantity(
     E(log_probs - reference_log_probs),
     order=98,
 )
-sharpness = Scalar("sharpness", "s", order=1)
+sharpness = Scalar("sharpness", r"\nu", order=1)
 _pull = sharpness * (rewards + kl_coefficient * reference_log_probs)
 _optimal_normaliser = Quantity("optimal_normaliser", "Z^{*}", Total(exp(_pull)), order=5)
 optimal_log_probs = Field(
@@ -105,10 +105,10 @@ _F = named_matrix("F", "F", fisher)
 def regularised_value():
     """What is maximised is its largest value less a divergence from the optimum.
 
-    Formula: s (E r + αH − β KL(π‖π̄)) = log Z* − KL(π‖π*), π* ∝ e^(s(r + β log π̄)), s = 1/(α + β).
+    Formula: ν (E r + αH − β KL(π‖π̄)) = log Z* − KL(π‖π*), π* ∝ e^(ν(r + β log π̄)), ν = 1/(α + β).
 
     Returns:
-        the proved derivation, with α written as 1/s − β.
+        the proved derivation, with α written as 1/ν − β.
     """
     value = E(rewards) + (1 / sharpness - kl_coefficient) * entropy - kl_coefficient * reference_kl
     return (
