@@ -230,6 +230,12 @@ def matched_entropies(
 ) -> dict[str, Float[np.ndarray, " instances"]]:
     """Entropies of several runs where all have come equally far, by the mean of one record over instances.
 
+    H_i + (dH̄/dD̄)(D_i of the run that sets the level − D_i), a bar the mean over instances
+
+    The second term has mean 0. It takes each instance along the mean path of its run to where the run that
+    sets the level has it, so that differences between runs spread by what is left of their standard error:
+    the moment of the match is read off the same instances.
+
     Args:
         runs: a `ClippedRun` by each name.
         ruler: the record that is made equal, "divergences" in nats or "expected_returns".
@@ -250,8 +256,17 @@ def matched_entropies(
         {'narrow': [0.31], 'wide': [0.31]}
     """
     progress = {name: getattr(run, ruler) for name, run in runs.items()}
-    level = min(far.mean(axis=0).max() for far in progress.values())
-    return {name: values_at_progress(far, runs[name].entropies, level) for name, far in progress.items()}
+    nearest = min(progress, key=lambda name: progress[name].mean(axis=0).max())
+    level = progress[nearest].mean(axis=0).max()
+    target = values_at_progress(progress[nearest], progress[nearest], level)
+    matched = {}
+    for name, far in progress.items():
+        here = values_at_progress(far, far, level)
+        after = int((far.mean(axis=0) >= level).argmax())
+        change = lambda x, at=after: (x[:, at] - x[:, at - 1]).mean()  # noqa: E731
+        slope = change(runs[name].entropies) / change(far) if after and name != nearest else 0.0
+        matched[name] = values_at_progress(far, runs[name].entropies, level) + slope * (target - here)
+    return matched
 
 
 def _ascend(generator, start, rewards, optimiser, rounds, inner_steps, clips, draw) -> ClippedRun:

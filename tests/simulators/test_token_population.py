@@ -117,3 +117,28 @@ def test_impossible_requests_are_refused():
         fit_token_population(SHARES, np.ones(5), POPULATION, ("difficulty",))
     with pytest.raises(ValueError, match="one covariance, not 0"):
         fit_token_population(SHARES, np.zeros(5), POPULATION)
+
+
+@pytest.mark.claim("table-by-population")
+@pytest.mark.parametrize(
+    "family",
+    [
+        {"difficulty_shape": 1e3, "uncertain_share": 1.0},
+        {"tail_exponent": 0.02},
+        {"tail_exponent": 3.0},
+    ],
+    ids=["no mass near zero", "equal surprisals", "heavy tail"],
+)
+def test_no_start_fits_the_printed_table_without_what_it_needs(family):
+    shares, table = np.array([2e-4, *SHARES]), np.array([5.654, 3.112, 1.385, 0.351, 0.152, 0.003])
+    generator = np.random.default_rng(5)
+    for _ in range(2):
+        start = {
+            "difficulty_shape": np.exp(generator.uniform(-3, 3)),
+            "uncertain_share": generator.uniform(0.05, 0.95),
+            "surprisal_scale": np.exp(generator.uniform(-3, 1)),
+            "dependence": generator.uniform(-0.05, 0.1),
+        }
+        free = [name for name in start if name not in family]
+        fit = fit_token_population(shares, table, TokenPopulation(**(start | family)), free)
+        assert abs(fit.relative_errors[:-1]).max() > 0.15

@@ -171,7 +171,8 @@ def clip_cov_loss(
 
     Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation
         12, which does not clip. The programs [cui2025code] and [verl2026code] clip, without the dual clip of
-        their other loss, and leave tokens that the ratio clips out of the draw.
+        verl's other loss, select in each micro-batch, at least one token, and leave tokens that the ratio
+        clips out of the draw.
     """
     kept = response_mask & ~_selected(response_mask, selection)
     count = _tokens(response_mask, token_count)
@@ -205,7 +206,7 @@ def kl_cov_loss(
         selection: `kl_cov_selection` of these tokens, or their part of a batch's.
         penalties: what a selected token pays, in nats; read at selected tokens only. `kl_divergence` of the
             states for the paper's loss, `absolute_log_ratio` for the programs'.
-        penalty_weight: β; 1 in the paper.
+        penalty_weight: β; 1 in the paper and its scripts, .1 in verl's configuration.
         token_count: N; that of the whole batch makes the losses of its parts add up to its own. None counts
             these tokens.
         old_entropy: as in `clip_cov_loss`.
@@ -221,8 +222,9 @@ def kl_cov_loss(
         Error ≤ 1e-13 (float64) or 1e-5 (float32) of the mean of |ρ A| + β |penalty|.
         tests/agreement/test_covariance_methods.py.
 
-    Source: claim `penalty-first-step`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14. The
-        programs [cui2025code] and [verl2026code] have |ℓ − ℓ_old| for the divergence.
+    Source: claim `penalty-first-step`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equation 14,
+        β KL(π_old‖π) at the states of selected tokens. The programs [cui2025code] and [verl2026code] have
+        β |ℓ − ℓ_old| of the token for it and select in each micro-batch, at least one token.
     """
     count = _tokens(response_mask, token_count)
     policy = clipped_policy_loss(

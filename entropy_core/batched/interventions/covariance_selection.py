@@ -307,7 +307,8 @@ def clip_cov_selection(
         `clip_cov_candidates`. tests/laws/test_selection_ignores_the_split.py.
 
     Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equations
-        10 and 11.
+        10 and 11. The programs [cui2025code] and [verl2026code] centre and draw in each micro-batch, at least
+        one token.
     """
     terms = token_covariance_terms(token_log_probs, advantages, response_mask)
     candidates = clip_cov_candidates(
@@ -345,7 +346,8 @@ def kl_cov_selection(
         `kl_cov_candidates`. tests/laws/test_selection_ignores_the_split.py.
 
     Source: claim `selection-agrees-with-the-paper`, chapter clip-cov-and-kl-cov; [cui2025entropy], Equations
-        10 and 13.
+        10 and 13. The programs [cui2025code] and [verl2026code] centre and rank in each micro-batch and take
+        at least one token.
     """
     terms = token_covariance_terms(token_log_probs, advantages, response_mask)
     candidates = kl_cov_candidates(terms, response_mask, int(response_mask.sum()), fraction)
