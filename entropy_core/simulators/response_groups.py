@@ -23,13 +23,13 @@ from entropy_core.batched import (
     clip_cov_loss,
     clip_cov_selection,
     entropy,
+    group_normalised_advantages,
     kl_cov_loss,
     kl_cov_selection,
     kl_divergence,
     log_probs,
     sampled_kl_divergence,
 )
-from entropy_core.simulators._groups import standardised
 from entropy_core.simulators._host import to_host
 from entropy_core.simulators.bandit import aligned_bandits
 
@@ -192,7 +192,7 @@ def draw_responses(
     draws = torch.from_numpy(generator.random((prompts, group_size, tokens, 1))).to(edges)
     taken = (draws > edges).sum(dim=-1)
     all_right = right[:, None].expand(-1, group_size, -1, -1).gather(-1, taken[..., None])[..., 0].all(dim=-1)
-    advantages = torch.from_numpy(standardised(to_host(all_right))).to(edges)
+    advantages = group_normalised_advantages(all_right.to(edges), epsilon=0)
     of_tokens = advantages.reshape(-1, 1).expand(-1, tokens)
     old = ell[:, None].expand(-1, group_size, -1, -1).gather(-1, taken[..., None])[..., 0].reshape(-1, tokens)
     mask = torch.ones_like(of_tokens, dtype=torch.bool)

@@ -17,7 +17,7 @@ from scipy.special import gamma, gammaincc
 from scipy.stats import betabinom
 
 from entropy_core._shapes import Bool, Float, Real
-from entropy_core.simulators._groups import standardised
+from entropy_core.reference import group_normalised_advantages
 
 __all__ = [
     "PopulationFit",
@@ -175,7 +175,7 @@ def sample_population(
     p, shape = population, (prompts * population.group_size, tokens)
     solved = generator.beta(p.difficulty_shape, p.difficulty_shape, size=(prompts, 1))
     right = generator.random((prompts, p.group_size)) < solved
-    advantages = standardised(right)
+    advantages = group_normalised_advantages(right.astype(float), epsilon=0)
     surprisals = p.surprisal_scale * generator.exponential(size=shape) ** p.tail_exponent
     surprisals *= generator.random(shape) < p.uncertain_share
     over_tokens = lambda of_response: of_response.reshape(-1, 1).repeat(tokens, axis=1)  # noqa: E731
@@ -242,7 +242,7 @@ def _cells(population):
     """Kinds of responses: advantage, probability and scale of surprisal of each, and which have failed."""
     size, right = population.group_size, np.arange(population.group_size + 1)
     chance = betabinom(size, population.difficulty_shape, population.difficulty_shape).pmf(right)
-    advantages = standardised(np.arange(size) < right[:, None])
+    advantages = group_normalised_advantages(1.0 * (np.arange(size) < right[:, None]), epsilon=0)
     failed = np.repeat([False, True], size + 1)
     weights = np.concatenate([chance * right, chance * (size - right)]) / size
     scales = population.surprisal_scale * np.where(
