@@ -96,13 +96,13 @@ def test_errors_say_what_to_do(without_shape_checks):
 
 
 def exact_weight(rate, samples, epsilon, ddof):
-    """Return the weight of a group by the binomial distribution, in Fractions but for the root."""
-    rate, total = Fraction(rate), 0.0
+    """Return the weight of a group by the binomial distribution, in whole numbers but for the root."""
+    (right, whole), total = rate.as_integer_ratio(), 0.0
     for hits in range(1, samples):
-        share = Fraction(hits, samples)
-        chance = math.comb(samples, hits) * rate ** (hits - 1) * (1 - rate) ** (samples - hits - 1)
-        spread = math.sqrt(share * (1 - share) * samples / (samples - ddof))
-        total += float(chance * share * (1 - share)) / (spread + epsilon)
+        ways = math.comb(samples, hits) * right ** (hits - 1) * (whole - right) ** (samples - hits - 1)
+        product = hits * (samples - hits)
+        spread = math.sqrt(product / samples / (samples - ddof))
+        total += ways * product / (whole ** (samples - 2) * samples**2) / (spread + epsilon)
     return total
 
 
