@@ -125,11 +125,11 @@ def test_weights_of_prompts_are_binomial_means(samples, epsilon, ddof):
 
 def test_errors_of_weights(without_shape_checks):
     for module, rate in ((reference, np.array([0.5])), (batched, torch.tensor([0.5]))):
-        with pytest.raises(ValueError, match="samples"):
+        with pytest.raises(ValueError, match="group_size"):
             module.group_weight(rate, 1, 0, 0)
         with pytest.raises(ValueError, match="epsilon must"):
             module.group_weight(rate, 4, -1.0)
-        with pytest.raises(TypeError, match="success_rate must be"):
+        with pytest.raises(TypeError, match="success_probability must be"):
             module.group_weight(["a"], 4)
         assert module.group_weight(rate[0], 4).shape == ()
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
