@@ -30,9 +30,11 @@ def blocks_of(dtype, actions, seed=0):
     z[7] = 0.0
     z[8] = NEVER
     u *= torch.tensor([0.01, 0.5, 0.1, 1e-4, 0.1, 0.1, 0.5, 0.1, 0.1])[:, None]
-    u[5], u[7] = 0.05 * z[5], 0.05  # any of several modes may be the origin
     u[z == NEVER] = NAN
-    return z.to(dtype), u.to(dtype)
+    z, u = z.to(dtype), u.to(dtype)
+    for block, step in zip(*(x.split(kernels.LONGEST_BLOCK, dim=-1) for x in (z, u)), strict=True):
+        step[block == block.amax(dim=-1, keepdim=True)] = 0.05  # any of several modes may be the origin
+    return z, u
 
 
 def by_torch(function, block, *rows):
