@@ -135,16 +135,21 @@ template <class A> inline Vector<A> gap(Vector<A> z, A peak, A scale) {
 }
 
 
+// The numbers of a vector made one, by halves: few steps wait for each other.
+template <class A, class Join> inline A joined(Vector<A> x, Join join) {
+  A half[lanes<A>];
+  std::memcpy(half, &x, sizeof x);
+  for (int width = lanes<A> / 2; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) half[i] = join(half[i], half[i + width]);
+  return half[0];
+}
+
 template <class A> inline A sum(Vector<A> x) {
-  A total = 0;
-  for (int i = 0; i < lanes<A>; i++) total += x[i];
-  return total;
+  return joined<A>(x, [](A a, A b) { return a + b; });
 }
 
 template <class A> inline A largest(Vector<A> x) {
-  A found = x[0];
-  for (int i = 1; i < lanes<A>; i++) found = std::max(found, x[i]);
-  return found;
+  return joined<A>(x, [](A a, A b) { return std::max(a, b); });
 }
 
 template <class A> inline A finite(A peak) { return peak == -infinity<A> ? A(0) : peak; }
@@ -192,12 +197,11 @@ template <class T, class A = Accumulating<T>> inline Mode<A> mode_of(const Block
     places = x > peaks ? BitVector<A>{} + typename Format<A>::Bits(j) : places;
     peaks = x > peaks ? x : peaks;
   }
-  Mode<A> mode{-infinity<A>, 0};
-  for (int i = 0; i < lanes<A>; i++) {
-    const Mode<A> found{peaks[i], std::int64_t(places[i]) + i};
-    if (found.peak > mode.peak || (found.peak == mode.peak && found.place < mode.place)) mode = found;
-  }
-  return mode;
+  const A peak = largest<A>(peaks);
+  std::int64_t place = z.length - 1;
+  for (int i = 0; i < lanes<A>; i++)
+    place = std::min(place, peaks[i] == peak ? std::int64_t(places[i]) + i : place);
+  return {peak, place};
 }
 
 // The fields of `_sums.policy_terms` of one block.
