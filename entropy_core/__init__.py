@@ -16,13 +16,14 @@ Beside them, `entropy_core.simulators` (extra `simulators`) makes the random ins
 confront theory with, and `entropy_core.plotting` (extra `book`) is the only module that draws. Importing
 `entropy_core` loads none of these and neither torch, SymPy nor matplotlib; import the layer you need.
 
-Conventions. The last axis runs over actions, for `tabular` the last two over states and actions; leading
-axes are a batch and broadcast. Logits, log-probabilities and entropies are in nats. A logit of −inf
-forbids its action: whatever else is given there, NaN included, is ignored, and steps and gradients there
-are 0. Logits count only up to a constant. `step_size` is η in logit space; an optimiser's learning rate
-is another number. Bad input raises a `ValueError` or `TypeError` that says what was required, what came
-and what to do; where `batched` could only see it by waiting for the device, `check_logits`,
-`check_delta_logits` and `check_transitions` look when asked.
+Conventions. The last axis runs over actions, for `tabular` the last two over states and actions;
+leading axes are a batch and broadcast. Functions of batches of responses take one value a token, [batch,
+tokens], and a `response_mask`, and ignore what stands where it is False. Logits, log-probabilities and
+entropies are in nats. A logit of −inf forbids its action: whatever else is given there, NaN included,
+is ignored, and steps and gradients there are 0. Logits count only up to a constant. `step_size` is η in
+logit space; an optimiser's learning rate is another number. Bad input raises a `ValueError` or
+`TypeError` that says what was required, what came and what to do; where `batched` could only see it by
+waiting for the device, `check_logits`, `check_delta_logits` and `check_transitions` look when asked.
 
     >>> import numpy as np
     >>> from entropy_core import reference

@@ -26,6 +26,7 @@ from entropy_core.batched import (
     policy_gradient_delta_logits,
     probs,
 )
+from entropy_core.simulators._bandits import drawn
 from entropy_core.simulators._host import to_device, to_host
 
 __all__ = [
@@ -257,8 +258,7 @@ def _integrate(velocity: Callable, logits, times, tolerance):
 def _sampled_direction(generator, logits, rewards, batch_size, reward_noise):
     """One batch mean of (r − E r + noise)(e − π) for each instance."""
     pi, shape = probs(logits), (len(logits), batch_size)
-    edges = pi.cumsum(dim=-1)[:, None, :-1]
-    taken = (to_device(generator.random((*shape, 1)), logits.device) > edges).sum(dim=-1)
+    taken = drawn(generator.random(shape), pi)
     advantages = natural_gradient_delta_logits(logits, rewards, 1.0)
     noise = to_device(generator.normal(size=shape), logits.device)
     gains = advantages.gather(-1, taken) + reward_noise * noise

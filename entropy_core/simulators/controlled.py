@@ -13,6 +13,7 @@ import numpy as np
 from entropy_core._shapes import Float, Real
 from entropy_core.reference import EntropyController, integral_update
 from entropy_core.reference import varentropy as varentropy_of
+from entropy_core.simulators._bandits import read_bandits
 
 __all__ = ["ControlledRun", "controlled_ascent", "entropy_coefficient_at"]
 
@@ -74,7 +75,7 @@ def controlled_ascent(
         >>> run.entropies[0, [0, -1]].round(3).tolist()
         [0.693, 0.4]
     """
-    logits, rewards = _read(logits, rewards)
+    logits, rewards = read_bandits(logits, rewards)
     if steps < 1 or delay < 0 or noise < 0 or not (np.asarray(step_size) > 0).all():
         raise ValueError(
             "controlled_ascent needs steps ≥ 1, delay ≥ 0, noise ≥ 0 and step_size > 0, got "
@@ -142,15 +143,3 @@ def _moments(logits, rewards):
     total = weights.sum(axis=-1)
     level = np.log(total) - np.einsum("ij,ij->i", weights, gaps) / total
     return level, np.einsum("ij,ij->i", weights, rewards) / total
-
-
-def _read(logits, rewards):
-    logits, rewards = np.asarray(logits, np.float64), np.asarray(rewards, np.float64)
-    if logits.ndim != 2 or logits.shape != rewards.shape or not logits.size:
-        raise ValueError(
-            "logits and rewards must both have shape [instances, actions], got "
-            f"logits {logits.shape} and rewards {rewards.shape}; for one bandit insert an axis: logits[None]"
-        )
-    if not (np.isfinite(logits).all() and np.isfinite(rewards).all()):
-        raise ValueError("logits and rewards must be finite, got NaN or infinity; leave such actions out")
-    return logits, rewards

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entropy_core._shapes import Float, Real
+from entropy_core.simulators._bandits import read_bandits
 
 __all__ = ["LateLaw", "late_law"]
 
@@ -62,8 +63,8 @@ def late_law(
         >>> law.exponents.tolist(), law.remaining_reward.tolist()
         ([[0.0, 0.5, 1.0]], [0.5])
     """
-    logits, rewards = np.asarray(logits, np.float64), np.asarray(rewards, np.float64)
-    missing = _missing_rewards(logits, rewards)
+    logits, rewards = read_bandits(logits, rewards)
+    missing = _missing_rewards(rewards)
     reciprocals = np.exp(-logits + logits.sum(axis=-1, keepdims=True) / logits.shape[-1])
     best = missing == 0
     leading = np.where(best, reciprocals, np.inf).min(axis=-1, keepdims=True)
@@ -82,15 +83,8 @@ def late_law(
     )
 
 
-def _missing_rewards(logits, rewards):
+def _missing_rewards(rewards):
     """What each action lacks to the best one, once the input is known to have an answer."""
-    if logits.ndim != 2 or logits.shape != rewards.shape:
-        raise ValueError(
-            "logits and rewards must both have shape [instances, actions], got "
-            f"logits {logits.shape} and rewards {rewards.shape}; for one bandit insert an axis: logits[None]"
-        )
-    if not (np.isfinite(logits).all() and np.isfinite(rewards).all()):
-        raise ValueError("logits and rewards must be finite, got NaN or infinity; leave such actions out")
     missing = rewards.max(axis=-1, keepdims=True) - rewards
     if not (missing > 0).any(axis=-1).all():
         raise ValueError(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from entropy_core._shapes import Real
 from entropy_core.reference import entropy
+from entropy_core.simulators._bandits import drawn, read_bandits
 
 __all__ = ["OptimiserRun", "exact_gradient_ascent", "sampled_gradient_ascent"]
 
@@ -118,8 +119,7 @@ def sampled_gradient_ascent(
         )
 
     def direction(probs, gains):
-        draws = torch.from_numpy(generator.random((len(probs), batch_size, 1))).to(probs.device)
-        taken = (draws > probs.cumsum(-1)[:, None, :-1]).sum(-1)
+        taken = drawn(generator.random((len(probs), batch_size)), probs)
         weights = gains.gather(-1, taken) / batch_size
         return -probs * weights.sum(-1, keepdim=True) + torch.zeros_like(probs).scatter_add(
             -1, taken, weights
@@ -164,14 +164,7 @@ def _record(record_at, path, rewards) -> OptimiserRun:
 
 def _read(logits, rewards, record_at):
     """Arrays of float64 and the moments as integers, or a word on what is wrong."""
-    logits, rewards = np.asarray(logits, np.float64), np.asarray(rewards, np.float64)
-    if logits.ndim != 2 or logits.shape != rewards.shape or not logits.size:
-        raise ValueError(
-            "logits and rewards must both have shape [instances, actions], got "
-            f"logits {logits.shape} and rewards {rewards.shape}; for one bandit insert an axis: logits[None]"
-        )
-    if not (np.isfinite(logits).all() and np.isfinite(rewards).all()):
-        raise ValueError("logits and rewards must be finite, got NaN or infinity; leave such actions out")
+    logits, rewards = read_bandits(logits, rewards)
     record_at = [int(step) for step in record_at]
     if not record_at or record_at[0] < 0 or sorted(set(record_at)) != record_at:
         raise ValueError(f"record_at must increase from 0 or later, got {record_at}; such as [0, 10, 100]")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from entropy_core._shapes import Float, Real
 from entropy_core.batched import clipped_policy_loss, entropy, kl_divergence
+from entropy_core.simulators._bandits import drawn, read_bandits
 from entropy_core.simulators._host import to_device, to_host
 
 __all__ = [
@@ -169,8 +170,7 @@ def sampled_clipped_ascent(
     """
 
     def draw(old, generator):
-        draws = torch.from_numpy(generator.random((len(old), batch_size))).to(old.device)
-        taken = torch.searchsorted(old.exp().cumsum(-1), draws, right=True).clamp(max=old.shape[-1] - 1)
+        taken = drawn(generator.random((len(old), batch_size)), old.exp())
         rewarded = rewards_on.gather(-1, taken) + reward_noise * _normal(generator, taken)
         baseline = (old.exp() * rewards_on).sum(-1, keepdim=True)
         return taken, torch.full_like(rewarded, 1 / batch_size), rewarded - baseline
@@ -330,11 +330,5 @@ def _read(logits, rewards, device, noise, **counts):
             f"{', '.join(counts)} must be at least 1 and reward_noise at least 0, got "
             f"{', '.join(map(str, counts.values()))} and {noise}; for no noise leave reward_noise out"
         )
-    if logits.ndim != 2 or logits.shape != rewards.shape or not logits.size:
-        raise ValueError(
-            "logits and rewards must both have shape [instances, actions], got "
-            f"logits {logits.shape} and rewards {rewards.shape}; for one bandit insert an axis: logits[None]"
-        )
-    if not (np.isfinite(logits).all() and np.isfinite(rewards).all()):
-        raise ValueError("logits and rewards must be finite, got NaN or infinity; leave such actions out")
+    logits, rewards = read_bandits(logits, rewards)
     return to_device(logits, device), to_device(rewards, device)

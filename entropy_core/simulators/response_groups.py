@@ -30,6 +30,7 @@ from entropy_core.batched import (
     log_probs,
     sampled_kl_divergence,
 )
+from entropy_core.simulators._bandits import drawn
 from entropy_core.simulators._host import to_host
 from entropy_core.simulators.bandit import aligned_bandits
 
@@ -188,11 +189,10 @@ def draw_responses(
         )
     old_logits = logits.detach().clone()
     ell, (prompts, tokens, _) = log_probs(old_logits), logits.shape
-    edges = ell.exp().cumsum(dim=-1)[:, None, :, :-1]
-    draws = torch.from_numpy(generator.random((prompts, group_size, tokens, 1))).to(edges)
-    taken = (draws > edges).sum(dim=-1)
+    uniforms = generator.random((prompts, group_size, tokens)).swapaxes(1, 2)
+    taken = drawn(uniforms, ell.exp()).swapaxes(1, 2)
     all_right = right[:, None].expand(-1, group_size, -1, -1).gather(-1, taken[..., None])[..., 0].all(dim=-1)
-    advantages = group_normalised_advantages(all_right.to(edges), epsilon=0)
+    advantages = group_normalised_advantages(all_right.to(ell), epsilon=0)
     of_tokens = advantages.reshape(-1, 1).expand(-1, tokens)
     old = ell[:, None].expand(-1, group_size, -1, -1).gather(-1, taken[..., None])[..., 0].reshape(-1, tokens)
     mask = torch.ones_like(of_tokens, dtype=torch.bool)

@@ -156,7 +156,7 @@ def covariance_parts_of_responses(writing: Writing, prompts: Int[np.ndarray, " p
 
 
 def write_responses(
-    generator: np.random.Generator, writing: Writing, prompts: Int[np.ndarray, " prompts"], samples: int
+    generator: np.random.Generator, writing: Writing, prompts: Int[np.ndarray, " prompts"], group_size: int
 ) -> WrittenResponses:
     """Draw responses to each prompt.
 
@@ -166,24 +166,26 @@ def write_responses(
         generator: source of randomness; its state is advanced.
         writing: the policy.
         prompts: context that each prompt starts at.
-        samples: responses to each prompt, at least 1.
+        group_size: responses to each prompt, at least 1.
 
     Returns:
-        The responses, prompts × samples of them.
+        The responses, prompts × group_size of them.
 
     Raises:
-        ValueError: if samples is below 1.
+        ValueError: if group_size is below 1.
 
     Example:
         >>> writing = wandering_writing(np.random.default_rng(0), (1.0, 2.0), contexts=10, tokens=3)
         >>> write_responses(np.random.default_rng(1), writing, np.array([2, 5]), 4).contexts.shape
         (8, 24)
     """
-    if samples < 1:
-        raise ValueError(f"write_responses needs at least one sample a prompt, got {samples}; give 2 or more")
+    if group_size < 1:
+        raise ValueError(
+            f"write_responses needs group_size ≥ 1, got {group_size}; for covariances give 2 or more"
+        )
     ell, h = log_probs(writing.logits), entropy(writing.logits)
     cumulative = probs(writing.logits).cumsum(axis=-1)
-    context, contexts, taken = np.repeat(prompts, samples), [], []
+    context, contexts, taken = np.repeat(prompts, group_size), [], []
     for _ in range(writing.length):
         drawn = generator.random((len(context), 1)) * cumulative[context, -1:]
         token = (drawn >= cumulative[context]).sum(axis=-1)

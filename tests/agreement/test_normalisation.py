@@ -96,13 +96,13 @@ def test_errors_say_what_to_do(without_shape_checks):
 
 
 def exact_weight(rate, samples, epsilon, ddof):
-    """Return the weight of a group by the binomial distribution, in Fractions but for the root."""
-    rate, total = Fraction(rate), 0.0
+    """Return the weight of a group by the binomial distribution, in whole numbers but for the root."""
+    (right, whole), total = rate.as_integer_ratio(), 0.0
     for hits in range(1, samples):
-        share = Fraction(hits, samples)
-        chance = math.comb(samples, hits) * rate ** (hits - 1) * (1 - rate) ** (samples - hits - 1)
-        spread = math.sqrt(share * (1 - share) * samples / (samples - ddof))
-        total += float(chance * share * (1 - share)) / (spread + epsilon)
+        ways = math.comb(samples, hits) * right ** (hits - 1) * (whole - right) ** (samples - hits - 1)
+        product = hits * (samples - hits)
+        spread = math.sqrt(product / samples / (samples - ddof))
+        total += ways * product / (whole ** (samples - 2) * samples**2) / (spread + epsilon)
     return total
 
 
@@ -135,11 +135,11 @@ def test_only_pairs_and_triples_weigh_every_prompt_alike(ddof):
 
 def test_errors_of_weights(without_shape_checks):
     for module, rate in ((reference, np.array([0.5])), (batched, torch.tensor([0.5]))):
-        with pytest.raises(ValueError, match="samples"):
+        with pytest.raises(ValueError, match="group_size"):
             module.group_weight(rate, 1, 0, 0)
         with pytest.raises(ValueError, match="epsilon must"):
             module.group_weight(rate, 4, -1.0)
-        with pytest.raises(TypeError, match="success_rate must be"):
+        with pytest.raises(TypeError, match="success_probability must be"):
             module.group_weight(["a"], 4)
         assert module.group_weight(rate[0], 4).shape == ()
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):

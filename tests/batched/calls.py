@@ -50,3 +50,12 @@ def gradients(call, *inputs, weight=None):
     result = call(*leaves)
     weight = torch.ones_like(result) if weight is None else weight
     return torch.autograd.grad(result, leaves, weight, allow_unused=True)
+
+
+def said(call):
+    """Return the type and the text of the error of a call."""
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "nothing"

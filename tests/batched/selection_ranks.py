@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from entropy_core import batched
 from entropy_core.batched.interventions import covariance_ranks as ranks
+from tests.batched.calls import said
 
 WORLD = 4
 SECONDS = 60
@@ -84,15 +85,6 @@ def selected(name, rank, world, group):
         ]
         found += [torch.cat(masks), tuple(merged)]
     return torch.cat(parts), torch.cat(terms), tuple(statistics), *found
-
-
-def said(call):
-    """Return the type and the text of the error of a call."""
-    try:
-        call()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "nothing"
 
 
 def errors(rank):

@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from entropy_core.batched import sharded
+from tests.batched.calls import said
 from tests.batched.test_large import NEVER, policies, steps
 
 WIDTHS = {2: (5, 32), 4: (1, 20, 0, 16)}
@@ -94,15 +95,6 @@ def of_dtensor(mesh, placements, actions):
     happened = sharded.sharded_step_moments(whole.detach(), moved)
     assert gradient.placements == whole.placements
     return *(m.detach() for m in moments), gradient.full_tensor(), *happened
-
-
-def said(call):
-    """Return the type and the text of the error of a call."""
-    try:
-        call()
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "nothing"
 
 
 def errors(rank, world, mesh):

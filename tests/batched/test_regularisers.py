@@ -6,6 +6,7 @@ import torch
 
 from entropy_core import batched
 from entropy_core import reference as ref
+from tests.tokens import repo_batches, repo_by_loop
 
 torch.set_num_threads(1)
 NAN = float("nan")
@@ -49,48 +50,22 @@ def test_functions_of_logits_agree_with_the_reference(n):
     close(found, ref.regularised_optimum_logits(*arrays, 0.2, 0.3))
 
 
-def batch(generator):
-    """A random batch with a random mask and NaN wherever it is False."""
-    shape = tuple(torch.randint(1, 6, (2,), generator=generator).tolist())
-    draw = lambda: torch.randn(shape, dtype=torch.float64, generator=generator)  # noqa: E731
-    mask = torch.rand(shape, generator=generator) < 0.7
-    taken, entropies, gains = -2 * draw().abs(), draw().abs(), draw()
-    return [torch.where(mask, x, NAN) for x in (taken, entropies, gains)], mask
-
-
-def one_by_one(taken, entropies, gains, mask, coefficient, scale):
-    """The rules as published, in Python numbers, each counted token by itself."""
-    sums, shaped, rescaled = [0.0] * 5, torch.zeros(mask.shape), torch.zeros(mask.shape)
-    shaped, rescaled = shaped.double(), rescaled.double()
-    for i, j in mask.nonzero().tolist():
-        ell, gain = taken[i, j].item(), gains[i, j].item()
-        s, p = ell + entropies[i, j].item(), np.exp(ell)
-        sums = [a + b for a, b in zip(sums, (1, s * gain, s * s, p * s * gain, p * s * s), strict=True)]
-        shaped[i, j] = gain - coefficient * s
-        rescaled[i, j] = max(gain * (1 - scale * ell), 0) if gain > 0 else min(gain * (1 + scale * ell), 0)
-    return sums, shaped, rescaled
-
-
 @pytest.mark.claim("neutral-sampled")
 def test_thousand_batches_agree_with_one_token_at_a_time():
-    generator = torch.Generator().manual_seed(1)
-    for seed in range(1000):
-        (taken, entropies, gains), mask = batch(generator)
+    for seed, (values, mask) in enumerate(repo_batches(np.random.default_rng(1), 1000)):
         coefficient, scale = 0.3 - 1e-3 * seed, 1e-3 * seed - 0.4
-        sums, shaped, rescaled = one_by_one(taken, entropies, gains, mask, coefficient, scale)
+        sums, shaped, rescaled = repo_by_loop(*values, mask, coefficient, scale)
+        taken, entropies, gains, mask = map(torch.from_numpy, (*values, mask))
         close(torch.stack([x.double() for x in batched.repo_sums(taken, entropies, gains, mask)]), sums)
         close(batched.repo_advantages(taken, entropies, gains, mask, coefficient), shaped)
         close(batched.rescaled_repo_advantages(taken, gains, mask, scale), rescaled)
 
 
 def test_gradient_reaches_advantages_alone_and_no_masked_token():
-    generator = torch.Generator().manual_seed(2)
-    (taken, entropies, gains), _ = batch(generator)
-    mask = torch.zeros(taken.shape, dtype=torch.bool)
-    mask.view(-1)[0] = True
+    mask = torch.zeros(4, 5, dtype=torch.bool)
+    mask[0, 0] = True
     taken, entropies, gains = (
-        torch.where(mask, torch.full_like(x, v), NAN).requires_grad_()
-        for x, v in ((taken, -1.0), (entropies, 2.0), (gains, 0.5))
+        torch.full((4, 5), NAN).masked_fill(mask, value).requires_grad_() for value in (-1.0, 2.0, 0.5)
     )
     shaped = batched.repo_advantages(taken, entropies, gains, mask, 0.5)
     rescaled = batched.rescaled_repo_advantages(taken, gains, mask, 0.5)
@@ -143,8 +118,9 @@ def test_bonus_agrees_with_the_reference_and_masked_logits_do_not_leak(dtype):
 
 
 def test_sums_merge_and_give_coefficients_without_waiting():
-    generator = torch.Generator().manual_seed(5)
-    (taken, entropies, gains), mask = batch(generator)
+    ((values, mask),) = repo_batches(np.random.default_rng(5), 1)
+    taken, entropies, gains, mask = map(torch.from_numpy, (*values, mask))
+    assert mask.sum() > 2
     sums = batched.repo_sums(taken, entropies, gains, mask)
     twice = batched.merge_repo_sums(sums, sums)
     close(torch.stack([x.double() for x in twice]), 2 * np.array([float(x) for x in sums]))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from entropy_core import batched
+from tests.tokens import means_by_loop
 
 torch.set_num_threads(1)
 
@@ -101,26 +102,12 @@ def responses():
     return values.masked_fill(~mask, torch.nan), mask
 
 
-def by_loop(name, values, mask):
-    """The same, token by token, for any values that carry gradients."""
-    rows = [[values[i, t] for t in range(6) if mask[i, t]] for i in range(6)]
-    rows = [row for row in rows if row]
-    sums = [sum(row) for row in rows]
-    means = [sum(row) / len(row) for row in rows]
-    mean = sum(sums) / len(sums)
-    spread = sum((x - mean) ** 2 for x in sums) / (len(sums) - 1)
-    return {
-        "token_mean": sum(sums) / sum(map(len, rows)),
-        "mean_of_response_means": sum(means) / len(means),
-        "its error": (spread / len(sums)) ** 0.5,
-    }.get(name, mean)
-
-
 @pytest.mark.parametrize("name", MEANS)
 def test_masked_tokens_reach_neither_value_nor_gradient(name):
     values, mask = responses()
     leaf, looped = (values.clone().requires_grad_() for _ in range(2))
-    found, expected = MEANS[name](leaf, mask), by_loop(name, looped, mask)
+    expected = means_by_loop(looped, mask)
+    found, expected = MEANS[name](leaf, mask), expected.get(name, expected["mean_of_response_sums"])
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=0)
     found.backward()
     expected.backward()

@@ -7,6 +7,7 @@ import pytest
 from entropy_core import reference as ref
 from entropy_core import symbolic
 from entropy_core.symbolic.interventions import regularisers
+from tests.tokens import repo_batches, repo_by_loop
 
 SIZES = [(1, 2), (1, 10), (3, 100), (7, 1000), (5, 32_000)]
 NAN = float("nan")
@@ -93,34 +94,12 @@ def test_uniform_policies_have_no_coefficient():
     assert ref.plain_neutral_coefficient(np.array([3.0]), np.array([1.0])) == 0.0
 
 
-def one_by_one(taken, entropies, gains, mask, coefficient, scale):
-    """Sums, shaped and rescaled advantages, each counted token by itself."""
-    sums, shaped, rescaled = [0] * 5, np.zeros(taken.shape), np.zeros(taken.shape)
-    for place in zip(*np.nonzero(mask), strict=True):
-        ell, gain = taken[place], gains[place]
-        s, p = ell + entropies[place], np.exp(ell)
-        sums = [a + b for a, b in zip(sums, (1, s * gain, s * s, p * s * gain, p * s * s), strict=True)]
-        shaped[place] = gain - coefficient * s
-        factor = 1 - scale * ell if gain > 0 else 1 + scale * ell
-        rescaled[place] = gain * max(factor, 0.0)
-    return sums, shaped, rescaled
-
-
-def batch(rng):
-    """A random batch with a random mask and NaN wherever it is False."""
-    shape = rng.integers(1, 4), rng.integers(1, 7)
-    taken, entropies = -rng.exponential(2.0, shape), rng.exponential(1.0, shape)
-    gains, mask = rng.normal(size=shape), rng.random(shape) < 0.7
-    return [np.where(mask, x, NAN) for x in (taken, entropies, gains)], mask
-
-
 @pytest.mark.claim("neutral-sampled")
 def test_tokens_agree_with_one_at_a_time_and_masked_values_do_not_leak():
     rng = np.random.default_rng(3)
-    for _ in range(1000):
-        (taken, entropies, gains), mask = batch(rng)
+    for (taken, entropies, gains), mask in repo_batches(rng, 1000):
         coefficient, scale = rng.normal(), rng.normal()
-        sums, shaped, rescaled = one_by_one(taken, entropies, gains, mask, coefficient, scale)
+        sums, shaped, rescaled = repo_by_loop(taken, entropies, gains, mask, coefficient, scale)
         found = ref.repo_sums(taken, entropies, gains, mask)
         np.testing.assert_allclose(found, sums, rtol=1e-12, atol=1e-12)
         got = ref.repo_advantages(taken, entropies, gains, mask, coefficient)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from entropy_core import reference
+from tests.tokens import means_by_loop
 
 TREE = np.array([[1, 2, -1], [3, -1, 3], [-1, 3, 4], [-1, -1, -1], [4, -1, 0]])
 HORIZON = 5
@@ -163,32 +164,19 @@ def batch(seed=9, responses=7, longest=6):
     return np.where(mask, rng.normal(size=mask.shape), np.nan), mask
 
 
-def by_loop(values, mask):
-    """Token mean, mean of means, mean of sums and the sums, token by token."""
-    total, tokens, means, sums = 0.0, 0, [], []
-    for row, counted in zip(values.tolist(), mask.tolist(), strict=True):
-        inside = [x for x, counts in zip(row, counted, strict=True) if counts]
-        if inside:
-            total, tokens = total + sum(inside), tokens + len(inside)
-            means.append(sum(inside) / len(inside))
-            sums.append(sum(inside))
-    return total / tokens, sum(means) / len(means), sum(sums) / len(sums), sums
-
-
 def test_means_over_tokens_and_responses_are_loops():
     values, mask = batch()
-    token_mean, mean_of_means, mean_of_sums, sums = by_loop(values, mask)
-    assert reference.token_mean(values, mask) == pytest.approx(token_mean, rel=1e-14)
-    assert reference.mean_of_response_means(values, mask) == pytest.approx(mean_of_means, rel=1e-14)
-    assert reference.mean_of_response_sums(values, mask) == pytest.approx(mean_of_sums, rel=1e-14)
-    spread = sum((x - mean_of_sums) ** 2 for x in sums) / (len(sums) - 1)
+    looped = means_by_loop(values, mask)
+    error = looped.pop("its error")
+    for name, mean in looped.items():
+        assert getattr(reference, name)(values, mask) == pytest.approx(mean, rel=1e-14)
     for call, given in (
         (reference.sequence_entropy_from_entropies, values),
         (reference.sequence_entropy_from_log_probs, -values),
     ):
         found = call(given, mask)
-        assert found.estimate == pytest.approx(mean_of_sums, rel=1e-14)
-        assert found.standard_error == pytest.approx((spread / len(sums)) ** 0.5, rel=1e-13)
+        assert found.estimate == pytest.approx(looped["mean_of_response_sums"], rel=1e-14)
+        assert found.standard_error == pytest.approx(error, rel=1e-13)
 
 
 def test_no_token_and_one_response():

@@ -78,5 +78,5 @@ def test_errors_say_what_to_do():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="positive sharpness"):
         wandering_writing(rng, (0.0, 1.0))
-    with pytest.raises(ValueError, match="at least one sample"):
+    with pytest.raises(ValueError, match="group_size ≥ 1, got 0"):
         write_responses(rng, SMALL, PROMPTS, 0)

@@ -29,16 +29,15 @@ from entropy_core.symbolic.tabular import probs, start_distribution, state_entro
 
 s, a = state_index("s"), action_index("a")
 EVERY_CHECK = "every size, exact, sizes 2..4, 50 digits"
+chain_rule_of_two_tokens = cache(sequences.chain_rule_of_two_tokens)
+sequence_entropy_is_a_return = cache(sequences.sequence_entropy_is_a_return)
 proved_along_a_step = cache(sequences.sequence_entropy_along_a_step)
 entropies_to_come = OverStates(start_distribution(s) * sequences.continuation_entropy(s), s)
 
 
 @pytest.mark.claim("sequence-chain-rule")
 def test_chain_rule_of_two_tokens_and_of_all_prefixes():
-    step_of_induction, over_prefixes = (
-        sequences.chain_rule_of_two_tokens(),
-        sequences.sequence_entropy_is_a_return(),
-    )
+    step_of_induction, over_prefixes = chain_rule_of_two_tokens(), sequence_entropy_is_a_return()
     assert r"\log p(a)" in step_of_induction.latex
     assert over_prefixes.statement == Statement(
         entropies_to_come, OverStates(sequences.prefix_probs(s) * state_entropy(s), s)
@@ -47,7 +46,7 @@ def test_chain_rule_of_two_tokens_and_of_all_prefixes():
 
 
 def test_wrong_chain_rules_are_refused():
-    two, all_prefixes = sequences.chain_rule_of_two_tokens(), sequences.sequence_entropy_is_a_return()
+    two, all_prefixes = chain_rule_of_two_tokens(), sequence_entropy_is_a_return()
     first = OverStates(sequences.first_probs(s) * sequences.first_log_probs(s), s)
     with pytest.raises(WrongCertificate, match=EVERY_CHECK):
         Certificate(Statement(two.statement.left, two.statement.right - first), two.terms)

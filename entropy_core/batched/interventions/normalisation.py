@@ -90,7 +90,10 @@ def group_normalised_advantages(
 
 
 def group_weight(
-    success_rate: Float[torch.Tensor, "*prompts"], samples: int, epsilon: float | int = 1e-6, ddof: int = 1
+    success_probability: Float[torch.Tensor, "*prompts"],
+    group_size: int,
+    epsilon: float | int = 1e-6,
+    ddof: int = 1,
 ) -> Float[torch.Tensor, "*prompts"]:
     """What a prompt's covariance counts in the expected step when advantages are normalised by group.
 
@@ -99,8 +102,8 @@ def group_weight(
     Where advantages are only centred, the weight is 1 − 1/G at every prompt.
 
     Args:
-        success_rate: P, the probability that a response to the prompt earns 1 and not 0, in [0, 1].
-        samples: G, responses to each prompt, at least 2.
+        success_probability: P, the probability that a response to the prompt earns 1 and not 0, in [0, 1].
+        group_size: G, responses to each prompt, at least 2.
         epsilon: ε in units of reward, not negative.
         ddof: what the divisor of the variance is short of G.
 
@@ -110,8 +113,8 @@ def group_weight(
         NaN for a rate outside [0, 1].
 
     Raises:
-        TypeError: success_rate is not a floating-point tensor.
-        ValueError: samples is below 2, ε is not finite or negative, or ddof not in 0 … G − 1.
+        TypeError: success_probability is not a floating-point tensor.
+        ValueError: group_size is below 2, ε is not finite or negative, or ddof not in 0 … G − 1.
 
     Numerics:
         Relative error ≤ 1e-14 (float64) or 1e-6 (float32) × G: a sum of G − 1 positive terms. Differentiable
@@ -123,20 +126,23 @@ def group_weight(
         >>> group_weight(torch.tensor([0.01, 0.5]), 16, epsilon=0, ddof=0)
         tensor([3.7330, 1.9341])
     """
-    if not isinstance(success_rate, torch.Tensor) or success_rate.dtype not in FLOATS:
-        found = success_rate.dtype if isinstance(success_rate, torch.Tensor) else type(success_rate).__name__
-        raise TypeError(f"success_rate must be a floating-point tensor; got {found}. Use torch.tensor.")
-    if samples < 2:
-        raise ValueError(f"samples must be at least 2; got {samples}. A single response has no group.")
-    _check_divisor(epsilon, ddof, samples)
-    rate = (success_rate if success_rate.dtype == torch.float64 else success_rate.float())[..., None]
+    rate = success_probability
+    if not isinstance(rate, torch.Tensor) or rate.dtype not in FLOATS:
+        found = rate.dtype if isinstance(rate, torch.Tensor) else type(rate).__name__
+        raise TypeError(
+            f"success_probability must be a floating-point tensor; got {found}. Use torch.tensor."
+        )
+    if group_size < 2:
+        raise ValueError(f"group_size must be at least 2; got {group_size}. A single response has no group.")
+    _check_divisor(epsilon, ddof, group_size)
+    rate = (rate if rate.dtype == torch.float64 else rate.float())[..., None]
     rate = torch.where((rate >= 0) & (rate <= 1), rate, torch.nan)
-    hits = torch.arange(1, samples, dtype=rate.dtype, device=rate.device)
-    product = hits * (samples - hits) / samples**2
-    spread = (product * samples / (samples - ddof)).sqrt()
-    ways = math.lgamma(samples + 1) - torch.lgamma(hits + 1) - torch.lgamma(samples - hits + 1)
+    hits = torch.arange(1, group_size, dtype=rate.dtype, device=rate.device)
+    product = hits * (group_size - hits) / group_size**2
+    spread = (product * group_size / (group_size - ddof)).sqrt()
+    ways = math.lgamma(group_size + 1) - torch.lgamma(hits + 1) - torch.lgamma(group_size - hits + 1)
     # The binomial probability over P (1 − P): no power of P or of 1 − P is below 0.
-    powers = torch.xlogy(hits - 1, rate) + torch.xlogy(samples - hits - 1, 1 - rate)
+    powers = torch.xlogy(hits - 1, rate) + torch.xlogy(group_size - hits - 1, 1 - rate)
     return (torch.exp(ways + powers) * product / (spread + epsilon)).sum(dim=-1)
 
 

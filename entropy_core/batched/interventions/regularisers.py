@@ -324,7 +324,7 @@ def plain_neutral_coefficient(
 
 def repo_sums(
     token_log_probs: Float[torch.Tensor, "batch tokens"],
-    entropies: Float[torch.Tensor, "batch tokens"],
+    entropy: Float[torch.Tensor, "batch tokens"],
     advantages: Float[torch.Tensor, "batch tokens"],
     response_mask: Bool[torch.Tensor, "batch tokens"],
 ) -> RepoSums:
@@ -334,7 +334,7 @@ def repo_sums(
 
     Args:
         token_log_probs: log π of the tokens taken, in nats, under the policy that took them.
-        entropies: H of each token's state, in nats, of the same policy; minus the batch mean of
+        entropy: H of each token's state, in nats, of the same policy; minus the batch mean of
             token_log_probs in its place pools the states.
         advantages: A of each token, in units of reward.
         response_mask: True where a token counts; what stands elsewhere, NaN included, is ignored.
@@ -357,14 +357,14 @@ def repo_sums(
         >>> round(sums.excess_advantage.item(), 4)
         0.3069
     """
-    taken, entropies, advantages = over_tokens(
+    taken, entropy, advantages = over_tokens(
         response_mask,
         token_log_probs=token_log_probs.detach(),
-        entropies=entropies.detach(),
+        entropy=entropy.detach(),
         advantages=advantages.detach(),
     )
-    taken, entropies, advantages = (x.double() for x in (taken, entropies, advantages))
-    excess, probs = taken + entropies, taken.exp()
+    taken, entropy, advantages = (x.double() for x in (taken, entropy, advantages))
+    excess, probs = taken + entropy, taken.exp()
     terms = (excess * advantages, excess**2, probs * excess * advantages, probs * excess**2)
     return RepoSums(response_mask.sum(), *(term.sum() for term in terms))
 
@@ -440,7 +440,7 @@ def plain_repo_coefficient(sums: RepoSums) -> Float[torch.Tensor, ""]:
 
 def repo_advantages(
     token_log_probs: Float[torch.Tensor, "batch tokens"],
-    entropies: Float[torch.Tensor, "batch tokens"],
+    entropy: Float[torch.Tensor, "batch tokens"],
     advantages: Float[torch.Tensor, "batch tokens"],
     response_mask: Bool[torch.Tensor, "batch tokens"],
     coefficient: float | int | Float[torch.Tensor, ""],
@@ -451,7 +451,7 @@ def repo_advantages(
 
     Args:
         token_log_probs: log π of the tokens taken, in nats.
-        entropies: H of each token's state, in nats; minus a mean of token_log_probs centres over that.
+        entropy: H of each token's state, in nats; minus a mean of token_log_probs centres over that.
         advantages: A of each token, in units of reward.
         response_mask: True where a token counts; what stands elsewhere, NaN included, is ignored.
         coefficient: α in units of reward per nat: a fixed one is an entropy bonus, estimated from the batch
@@ -478,13 +478,13 @@ def repo_advantages(
         tensor([[0.8470, 0.6510]])
     """
     (coefficient,) = over_batch(coefficient=coefficient)
-    taken, entropies, advantages = over_tokens(
+    taken, entropy, advantages = over_tokens(
         response_mask,
         token_log_probs=token_log_probs.detach(),
-        entropies=entropies.detach(),
+        entropy=entropy.detach(),
         advantages=advantages,
     )
-    return advantages - coefficient.to(taken.device) * (taken + entropies)
+    return advantages - coefficient.to(taken.device) * (taken + entropy)
 
 
 def rescaled_repo_advantages(

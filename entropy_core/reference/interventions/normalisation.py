@@ -86,7 +86,10 @@ def group_normalised_advantages(
 
 
 def group_weight(
-    success_rate: Real[np.ndarray, "*prompts"], samples: int, epsilon: float | int = 1e-6, ddof: int = 1
+    success_probability: Real[np.ndarray, "*prompts"],
+    group_size: int,
+    epsilon: float | int = 1e-6,
+    ddof: int = 1,
 ) -> Float[np.ndarray | np.float64, "*prompts"]:
     """What a prompt's covariance counts in the expected step when advantages are normalised by group.
 
@@ -95,8 +98,8 @@ def group_weight(
     Where advantages are only centred, the weight is 1 − 1/G at every prompt.
 
     Args:
-        success_rate: P, the probability that a response to the prompt earns 1 and not 0, in [0, 1].
-        samples: G, responses to each prompt, at least 2.
+        success_probability: P, the probability that a response to the prompt earns 1 and not 0, in [0, 1].
+        group_size: G, responses to each prompt, at least 2.
         epsilon: ε in units of reward, not negative.
         ddof: what the divisor of the variance is short of G.
 
@@ -105,8 +108,9 @@ def group_weight(
         At P = 0 and 1 its limit, √(G − 1) for ε = 0 and ddof = 0; the same at every P for G = 2 and 3.
 
     Raises:
-        TypeError: success_rate is not real numbers.
-        ValueError: success_rate is not in [0, 1], samples is below 2, ε is negative or ddof not in 0 … G − 1.
+        TypeError: success_probability is not real numbers.
+        ValueError: success_probability is not in [0, 1], group_size is below 2, ε is negative or ddof not in
+            0 … G − 1.
 
     Numerics:
         Relative error ≤ 1e-14 × G: a sum of G − 1 positive terms. Held up to G = 1024 by
@@ -118,20 +122,22 @@ def group_weight(
         >>> group_weight(np.array([0.01, 0.5]), 16, epsilon=0, ddof=0).round(2)
         array([3.73, 1.93])
     """
-    rate, epsilon = np.asarray(success_rate), _divisor(epsilon, ddof, samples)
+    rate, epsilon = np.asarray(success_probability), _divisor(epsilon, ddof, group_size)
     if rate.dtype.kind not in "fiu":
-        raise TypeError(f"success_rate must be real numbers; {rate.dtype} came. Give an array of floats.")
-    if not ((rate >= 0) & (rate <= 1)).all() or samples < 2:
+        raise TypeError(f"success_probability must be real numbers; {rate.dtype} came. Give floats.")
+    if not ((rate >= 0) & (rate <= 1)).all() or group_size < 2:
         raise ValueError(
-            f"success_rate must lie in [0, 1] and samples be at least 2; {rate.min()} … {rate.max()} came "
-            f"with {samples} samples. Give the share of responses that earn 1."
+            "success_probability must lie in [0, 1] and group_size be at least 2; "
+            f"{rate.min()} … {rate.max()} came with {group_size}. Give the share of responses that earn 1."
         )
-    rate, hits = rate.astype(np.float64)[..., None], np.arange(1, samples)
-    product = hits * (samples - hits) / samples**2
-    spread = np.sqrt(product * samples / (samples - ddof))
-    ways = lgamma(samples + 1) - np.array([lgamma(h + 1) + lgamma(samples - h + 1) for h in hits.tolist()])
+    rate, hits = rate.astype(np.float64)[..., None], np.arange(1, group_size)
+    product = hits * (group_size - hits) / group_size**2
+    spread = np.sqrt(product * group_size / (group_size - ddof))
+    ways = lgamma(group_size + 1) - np.array(
+        [lgamma(h + 1) + lgamma(group_size - h + 1) for h in hits.tolist()]
+    )
     # The binomial probability over P (1 − P): no power of P or of 1 − P is below 0.
-    chances = np.exp(ways + _power(rate, hits - 1) + _power(1.0 - rate, samples - hits - 1))
+    chances = np.exp(ways + _power(rate, hits - 1) + _power(1.0 - rate, group_size - hits - 1))
     return (chances * product / (spread + epsilon)).sum(axis=-1)[()]
 
 

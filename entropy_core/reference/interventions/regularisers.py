@@ -328,7 +328,7 @@ def plain_neutral_coefficient(
 
 def repo_sums(
     token_log_probs: Real[np.ndarray, "batch tokens"],
-    entropies: Real[np.ndarray, "batch tokens"],
+    entropy: Real[np.ndarray, "batch tokens"],
     advantages: Real[np.ndarray, "batch tokens"],
     response_mask: Bool[np.ndarray, "batch tokens"],
 ) -> RepoSums:
@@ -338,7 +338,7 @@ def repo_sums(
 
     Args:
         token_log_probs: log π of the tokens taken, in nats, under the policy that took them.
-        entropies: H of each token's state, in nats, of the same policy; minus the batch mean of
+        entropy: H of each token's state, in nats, of the same policy; minus the batch mean of
             token_log_probs in its place pools the states.
         advantages: A of each token, in units of reward.
         response_mask: True where a token counts; what stands elsewhere, NaN included, is ignored.
@@ -359,10 +359,10 @@ def repo_sums(
         >>> repo_sums(taken, np.full((1, 2), 1.0), np.array([[1.0, 0.0]]), mask).excess_advantage.round(4)
         np.float64(0.3069)
     """
-    mask, taken, entropies, advantages = over_tokens(
-        response_mask, token_log_probs=token_log_probs, entropies=entropies, advantages=advantages
+    mask, taken, entropy, advantages = over_tokens(
+        response_mask, token_log_probs=token_log_probs, entropy=entropy, advantages=advantages
     )
-    excess, probs = taken + entropies, np.where(mask, np.exp(taken), 0.0)
+    excess, probs = taken + entropy, np.where(mask, np.exp(taken), 0.0)
     return RepoSums(
         mask.sum(),
         (excess * advantages).sum(),
@@ -444,7 +444,7 @@ def plain_repo_coefficient(sums: RepoSums) -> float | np.float64:
 
 def repo_advantages(
     token_log_probs: Real[np.ndarray, "batch tokens"],
-    entropies: Real[np.ndarray, "batch tokens"],
+    entropy: Real[np.ndarray, "batch tokens"],
     advantages: Real[np.ndarray, "batch tokens"],
     response_mask: Bool[np.ndarray, "batch tokens"],
     coefficient: float | int,
@@ -455,7 +455,7 @@ def repo_advantages(
 
     Args:
         token_log_probs: log π of the tokens taken, in nats.
-        entropies: H of each token's state, in nats; minus a mean of token_log_probs centres over that.
+        entropy: H of each token's state, in nats; minus a mean of token_log_probs centres over that.
         advantages: A of each token, in units of reward.
         response_mask: True where a token counts; what stands elsewhere, NaN included, is ignored.
         coefficient: α in units of reward per nat: a fixed one is an entropy bonus, estimated from the batch
@@ -479,10 +479,10 @@ def repo_advantages(
         array([[0.847, 0.651]])
     """
     coefficient = number("coefficient", coefficient)
-    _, taken, entropies, advantages = over_tokens(
-        response_mask, token_log_probs=token_log_probs, entropies=entropies, advantages=advantages
+    _, taken, entropy, advantages = over_tokens(
+        response_mask, token_log_probs=token_log_probs, entropy=entropy, advantages=advantages
     )
-    return advantages - coefficient * (taken + entropies)
+    return advantages - coefficient * (taken + entropy)
 
 
 def rescaled_repo_advantages(
