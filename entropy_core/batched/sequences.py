@@ -374,7 +374,7 @@ def estimator_variances(
         The error of the reference in float64, with 1e-6 in place of 1e-15 and 1e-5 in place of 1e-14 in
         float32. Differentiable. tests/agreement/test_sequences.py, tests/batched/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences; [amini2025better].
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better].
 
     Example:
         >>> three_responses = torch.tensor([[-1, 1], [-1, -1]])  # one token, or a second one from a coin
@@ -526,7 +526,7 @@ def sequence_entropy_from_entropies(
         Accumulates in float64 if given, else float32: relative error 1e-6 of the mean size of the summands.
         Differentiable; masked places get the gradient 0. tests/batched/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False]])
@@ -561,7 +561,7 @@ def sequence_entropy_from_log_probs(
         Accumulates in float64 if given, else float32: relative error 1e-6 of the mean size of the summands.
         Differentiable; masked places get the gradient 0. tests/batched/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences.
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False]])

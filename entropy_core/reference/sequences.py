@@ -373,7 +373,7 @@ def estimator_variances(
         Error ≤ 1e-14 (states + horizon) · horizon² log²(actions), absolute: a variance far below the square
         of an entropy has fewer digits. Held by tests/agreement/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences; [amini2025better].
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better].
 
     Example:
         >>> three_responses = np.array([[-1, 1], [-1, -1]])  # one token, or a second one from a coin
@@ -522,7 +522,7 @@ def sequence_entropy_from_entropies(
     Numerics:
         Relative error 1e-15 of the estimate. Held by tests/reference/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
 
     Example:
         >>> mask = np.array([[True, True], [True, False]])
@@ -556,7 +556,7 @@ def sequence_entropy_from_log_probs(
     Numerics:
         Relative error 1e-15 of the estimate. Held by tests/reference/test_sequences.py.
 
-    Source: claim `estimator-variances`, chapter tokens-and-sequences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences.
 
     Example:
         >>> mask = np.array([[True, True], [True, False]])

@@ -75,6 +75,7 @@ def test_gradient_reaches_advantages_alone_and_no_masked_token():
     assert not gradient[~mask].any()
 
 
+@pytest.mark.claim("bonus-is-repo")
 def test_plain_gradient_of_shaped_advantages_is_that_of_the_bonus():
     rng = np.random.default_rng(3)
     logits = torch.from_numpy(rng.normal(size=(1, 1, 12))).requires_grad_()

@@ -146,7 +146,7 @@ def test_averages_are_expectations_over_responses():
     assert abs(found.per_response - found.surprisal_per_response) > 1e-3
 
 
-@pytest.mark.claim("estimator-variances")
+@pytest.mark.claim("response-estimator-variances")
 def test_variances_are_those_over_responses():
     logits = table(8)
     p, log_p, known, *_ = columns(logits)
@@ -164,6 +164,7 @@ def batch(seed=9, responses=7, longest=6):
     return np.where(mask, rng.normal(size=mask.shape), np.nan), mask
 
 
+@pytest.mark.claim("logged-entropies")
 def test_means_over_tokens_and_responses_are_loops():
     values, mask = batch()
     looped = means_by_loop(values, mask)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from entropy_core import reference
-from entropy_core.reference import interventions, samples, tabular, trajectories
+from entropy_core.reference import interventions, sampled_token, samples, sequences, tabular, trajectories
 
 pytestmark = pytest.mark.usefixtures("without_shape_checks")
 
@@ -49,7 +49,7 @@ every_value = pytest.mark.parametrize("label", VALUES)
 
 
 def test_every_public_function_of_one_state_is_tried():
-    others = (interventions, samples, tabular, trajectories)
+    others = (interventions, sampled_token, samples, sequences, tabular, trajectories)
     elsewhere = {name for module in others for name in module.__all__} | {"PolicyMoments", "StepMoments"}
     assert set(ALL) == set(reference.__all__) - elsewhere
 

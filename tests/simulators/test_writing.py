@@ -34,6 +34,7 @@ def every_response(writing, prompt):
         yield np.exp(sum(taken)), contexts, taken, writing.rewards[context]
 
 
+@pytest.mark.claim("total-against-within")
 def test_exact_parts_are_those_of_every_response():
     weights, ell, h, advantages = [], [], [], []
     for prompt in PROMPTS:

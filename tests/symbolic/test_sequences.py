@@ -90,7 +90,7 @@ def test_wrong_slopes_along_all_tokens_are_refused():
             Certificate(Statement(proved.statement.left, wrong), proved.terms)
 
 
-@pytest.mark.claim("estimator-variances")
+@pytest.mark.claim("response-estimator-variances")
 def test_what_one_token_adds_to_the_gap_of_the_variances():
     proved = sequences.estimator_variance_gap()
     assert proved.statement.right.coeff(Cov(log_probs, future_entropy)) == -2
