@@ -526,7 +526,7 @@ def sequence_entropy_from_entropies(
         Accumulates in float64 if given, else float32: relative error 1e-6 of the mean size of the summands.
         Differentiable; masked places get the gradient 0. tests/batched/test_sequences.py.
 
-    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better].
 
     Example:
         >>> mask = torch.tensor([[True, True], [True, False]])

@@ -522,7 +522,7 @@ def sequence_entropy_from_entropies(
     Numerics:
         Relative error 1e-15 of the estimate. Held by tests/reference/test_sequences.py.
 
-    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better] for divergences.
+    Source: claim `response-estimator-variances`, chapter tokens-and-sequences; [amini2025better].
 
     Example:
         >>> mask = np.array([[True, True], [True, False]])
