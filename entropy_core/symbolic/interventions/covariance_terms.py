@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 selected = Field("selected", "k", order=9)
-old_probs = Field("old_probs", r"\pi_{\mathrm{old}}", order=12)
+old_probs = Field("old_probs", r"{\pi_{\mathrm{old}}}", order=12)
 _pooled_mean = Scalar("pooled_mean", "m", order=47)
 _ell, _mean_ell = (
     Scalar("token_log_prob", r"\ell_i", order=91),
