@@ -123,7 +123,7 @@ async function readPage(context, path, options) {
   report.findings.push(...findings);
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme });
-    await page.waitForFunction((s) => (document.documentElement.dataset.theme ?? s) === s, scheme, { timeout: 3000 }).catch(() => find('theme', `the page does not follow the ${scheme} scheme`));
+    await page.waitForFunction((s) => (document.documentElement.dataset.theme ?? s) === s, scheme, { timeout: 15000 }).catch(() => find('theme', `the page does not follow the ${scheme} scheme`));
     for (const text of await axeFindings(page, options.axe)) find('axe', `${scheme}: ${text}`);
     await screenshot(page, options, path, scheme);
   }
