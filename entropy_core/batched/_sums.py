@@ -9,8 +9,8 @@ merge: the one with the lower peak is moved to the other's (m, c), where a grows
 and then sums add. So one state serves blocks of a vocabulary, tiles of a product and shards of a row, in any
 order and any grouping; the state of no action (peak −inf, every sum 0) changes nothing.
 
-`kernels/rows.cpp` has the two functions that reduce a block, `policy_terms` and `step_terms`, once more for
-rows in the processor's memory; they return the same fields.
+`kernels/rows.cpp` has the functions that reduce a block, `policy_terms`, `step_terms` and `moved_terms`, once
+more for rows in the processor's memory; they return the same fields, and end gaps at −87 (float64: −708).
 
 Numerical reasons, once for all. The mode's own term of Σ e^a is exactly 1 and is kept apart: `rest` is the
 sum of the others, S = 1 + rest, so that 1 − π(mode) is never a difference. Terms are made in the accumulating
