@@ -109,7 +109,7 @@ def _pullback(z, out, factor, per_row):
     """Elementwise: gaps end where e^a is 0, so that forbidden actions get 0."""
     peak, level, slope, bend, counted = per_row
     a = _sums.gaps(z.to(peak.dtype), peak, factor)
-    out.copy_(torch.where(counted != 0, torch.exp(a) * (level + a * (slope + a * bend)), 0.0))
+    out.copy_(torch.where(counted != 0, _sums.exponentials(a) * (level + a * (slope + a * bend)), 0.0))
 
 
 def _pieces(*tensors):
