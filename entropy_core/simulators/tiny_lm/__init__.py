@@ -7,7 +7,7 @@ anything, and `entropy_core.simulators` does not load it.
 A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four.
 """
 
-from entropy_core.simulators.tiny_lm.checkpoints import load_run, save_run
+from entropy_core.simulators.tiny_lm.checkpoints import advance_and_save, load_run, save_run
 from entropy_core.simulators.tiny_lm.measurement import (
     Evaluation,
     StepMeasurement,
@@ -44,6 +44,7 @@ from entropy_core.simulators.tiny_lm.training import (
     Settings,
     StepRecord,
     advance,
+    stacked_records,
     start_run,
     write_csv,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Task",
     "TinyLM",
     "advance",
+    "advance_and_save",
     "answer_logits",
     "decode",
     "demonstrations",
@@ -82,6 +84,7 @@ __all__ = [
     "right_answers",
     "sample_answers",
     "save_run",
+    "stacked_records",
     "start_run",
     "state_labels",
     "wanted_numbers",
