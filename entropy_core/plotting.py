@@ -37,6 +37,7 @@ __all__ = [
     "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
+    "levels_and_points",
     "loop_regimes",
     "means_with_errors",
     "prediction_against_measurement",
@@ -1138,6 +1139,43 @@ def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) 
         return f"{values[0]:.2g}"
     axes.plot(np.median(values), level, "|", color=_INK, markersize=13, markeredgewidth=2)
     return f"{values.min():.1g} to {values.max():.1g}, median {np.median(values):.1g}"
+
+
+def levels_and_points(
+    places: Sequence[str],
+    predicted_by_panel: Mapping[str, Real[np.ndarray, " places"]],
+    measured_by_panel: Mapping[str, Real[np.ndarray, " places"]],
+    horizontal: str,
+    vertical: str,
+) -> ThemedFigure:
+    """A number at each of a few places, one panel for each case: exact as a level, measured as a point on it.
+
+    Args:
+        places: name of each place, in the order drawn; of more than nine every other one is written.
+        predicted_by_panel: title of each panel to the exact values, not negative.
+        measured_by_panel: the same titles to the measured values.
+        horizontal: what the places are, with their unit in brackets.
+        vertical: what the values are, with their unit in brackets.
+
+    Returns:
+        Small multiples with one vertical axis.
+    """
+    said, ticks = [], range(0, len(places), 1 if len(places) < 10 else 2)
+    with _axes(7.2, 3.2, columns=len(predicted_by_panel)) as (figure, panels):
+        for axes, (title, exact) in zip(panels, predicted_by_panel.items(), strict=True):
+            exact, measured = np.asarray(exact, float), np.asarray(measured_by_panel[title], float)
+            axes.bar(range(len(places)), exact, 0.8, color=PREDICTION, alpha=0.35)
+            axes.plot(measured, "o", color=MEASUREMENT, markersize=4.5)
+            axes.set_xticks(list(ticks), [places[k] for k in ticks])
+            axes.set_title(title)
+            axes.set_ylim(bottom=0)
+            pairs = zip(places, measured, exact, strict=True)
+            said.append(f"{title}: " + ", ".join(f"{p} {m:.2g} of {e:.2g}" for p, m, e in pairs))
+        panels[len(panels) // 2].set_xlabel(horizontal)
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure, f"{vertical} by {horizontal}, measured points and exact levels. {'; '.join(said)}."
+    )
 
 
 def training_runs(

@@ -229,7 +229,17 @@ def training_runs():
     return plotting.training_runs({"plain": columns, "alone": {k: v[:1] for k, v in columns.items()}})
 
 
+def levels_and_points():
+    """Two places in two panels; the second panel is measured half as high as it should be."""
+    exact = np.array([0.5, 2.0])
+    levels, points = {"met": exact, "missed": exact}, {"met": exact, "missed": exact / 2}
+    return plotting.levels_and_points(
+        ["first", "second"], levels, points, "digit  (place)", "entropy  (nats)"
+    )
+
+
 FIGURES = [
+    levels_and_points,
     training_runs,
     table_against_models,
     means_with_errors,
@@ -259,6 +269,10 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    levels_and_points: [
+        "entropy  (nats) by digit  (place)",
+        "met: first 0.5 of 0.5, second 2 of 2; missed: first 0.25 of 0.5, second 1 of 2",
+    ],
     training_runs: [
         "mean of 1 and 2 runs",
         "plain: reward 0.30 to 0.80, entropy 2.10 to 1.10 nats; a step changes entropy by -0.2 to +0.1 nats",
@@ -693,3 +707,12 @@ def test_a_drawing_is_written_in_dark_ink_on_white(tmp_path):
         figure.write(tmp_path / "c.doc")
     figure.write(tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text(encoding="utf-8") == text
+
+
+def test_levels_are_exact_and_points_measured(drawn):
+    levels_and_points()
+    (_, (points, look)), (bars, _) = drawn("plot"), drawn("bar")[0]
+    np.testing.assert_array_equal(points[0], [0.25, 1.0])
+    np.testing.assert_array_equal(bars[1], [0.5, 2.0])
+    assert look["color"] == plotting.MEASUREMENT
+    assert drawn("bar")[1][1]["color"] == plotting.PREDICTION

@@ -7,6 +7,13 @@ anything, and `entropy_core.simulators` does not load it.
 A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four.
 """
 
+from entropy_core.simulators.tiny_lm.answers import (
+    answer_log_probs,
+    demonstration_probs,
+    digit_cross_entropies,
+    digit_entropies,
+    every_prompt,
+)
 from entropy_core.simulators.tiny_lm.checkpoints import advance_and_save, load_run, save_run
 from entropy_core.simulators.tiny_lm.measurement import (
     Evaluation,
@@ -68,13 +75,18 @@ __all__ = [
     "TinyLM",
     "advance",
     "advance_and_save",
+    "answer_log_probs",
     "answer_logits",
     "decode",
+    "demonstration_probs",
     "demonstrations",
+    "digit_cross_entropies",
+    "digit_entropies",
     "distinct_right",
     "draw_prompts",
     "encode",
     "evaluate",
+    "every_prompt",
     "imitate",
     "is_right",
     "load_run",
