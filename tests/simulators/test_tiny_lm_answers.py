@@ -20,7 +20,9 @@ from entropy_core.simulators.tiny_lm import (
     draw_prompts,
     encode,
     every_prompt,
+    is_right,
     right_answers,
+    slip_probs,
 )
 from tests.simulators.tiny_models import lively_model
 
@@ -125,6 +127,20 @@ def test_the_last_digit_of_a_right_answer_is_determined():
         (probs,) = demonstration_probs(DIGIT_SUM, prompt[None], "clean")
         assert probs[probs > 0] == pytest.approx(1 / len(right_answers(DIGIT_SUM, prompt)))
         assert ((probs > 0).sum(-1) <= 1).all(), "at most one third digit behind any two"
+
+
+def test_slips_are_counted_by_the_verifier():
+    prompts = torch.tensor([encode("27+85="), encode("03+04=")])
+    probs = np.exp(answer_log_probs(lively_model(), prompts))
+    found = slip_probs(ADDITION, prompts, probs, [0, -10, 3])
+    every = torch.cartesian_prod(*[torch.arange(12)] * 3)
+    for prompt, p, (right, fewer, more) in zip(prompts, probs, found, strict=True):
+        is_it = is_right(ADDITION, prompt.expand(len(every), -1), every).reshape(12, 12, 12).numpy()
+        assert right == pytest.approx(p[is_it].sum(), rel=1e-12)
+        number = int("".join(decode(prompt)[:2])) + int("".join(decode(prompt)[3:5]))
+        for value, slip in ((fewer, -10), (more, 3)):
+            digits = [int(d) for d in f"{number + slip:03}"] if number + slip >= 0 else None
+            assert value == pytest.approx(p[tuple(digits)] if digits else 0.0, rel=1e-12)
 
 
 def test_an_imitator_that_forbids_what_is_shown_is_refused():

@@ -13,6 +13,7 @@ from entropy_core.simulators.tiny_lm.answers import (
     digit_cross_entropies,
     digit_entropies,
     every_prompt,
+    slip_probs,
 )
 from entropy_core.simulators.tiny_lm.checkpoints import advance_and_save, load_run, save_run
 from entropy_core.simulators.tiny_lm.measurement import (
@@ -96,6 +97,7 @@ __all__ = [
     "right_answers",
     "sample_answers",
     "save_run",
+    "slip_probs",
     "stacked_records",
     "start_run",
     "state_labels",

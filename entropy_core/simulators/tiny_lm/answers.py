@@ -4,6 +4,8 @@ Three digits are few enough to enumerate. Nothing here is sampled, so that a tra
 policy that it was to imitate.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -17,6 +19,7 @@ __all__ = [
     "digit_cross_entropies",
     "digit_entropies",
     "every_prompt",
+    "slip_probs",
 ]
 
 
@@ -165,6 +168,36 @@ def digit_cross_entropies(
         )
     ]
     return np.diff(np.stack(totals, axis=-1), axis=-1, prepend=0.0)
+
+
+def slip_probs(
+    task: Task,
+    prompts: Int[torch.Tensor, "batch length"],
+    probs: Float[np.ndarray, "batch symbols symbols symbols"],
+    slips: Sequence[int],
+) -> Float[np.ndarray, "batch slips"]:
+    """Probability that an answer's number is off by so much; a slip of 0 is the chance to be right.
+
+    Args:
+        task: the task.
+        prompts: token indices.
+        probs: probability of each answer to each prompt.
+        slips: number of the answer less the number wanted.
+
+    Returns:
+        One for each prompt and slip. What is not three digits has no number and counts nowhere.
+
+    Example:
+        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM
+        >>> prompts = every_prompt(DIGIT_SUM)
+        >>> probs = demonstration_probs(DIGIT_SUM, prompts, "aligned")
+        >>> slip_probs(DIGIT_SUM, prompts, probs, [-1, 0, 6]).mean(0).round(6).tolist()
+        [0.05, 0.5, 0.0]
+    """
+    numbers = np.tensordot(task.place_values, np.indices((10, 10, 10)), axes=1)
+    meant = wanted_numbers(task, prompts).numpy()[:, None] + np.asarray(slips)
+    chosen = numbers == meant[..., None, None, None]
+    return np.where(chosen, probs[:, None, :10, :10, :10], 0.0).sum((-3, -2, -1))
 
 
 def _mean(probs, values):
