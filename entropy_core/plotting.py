@@ -1168,9 +1168,11 @@ def levels_and_points(
             axes.plot(measured, "o", color=MEASUREMENT, markersize=4.5)
             axes.set_xticks(list(ticks), [places[k] for k in ticks])
             axes.set_title(title)
-            axes.set_ylim(bottom=0)
             pairs = zip(places, measured, exact, strict=True)
-            said.append(f"{title}: " + ", ".join(f"{p} {m:.2g} of {e:.2g}" for p, m, e in pairs))
+            said.append(
+                f"{title}: " + ", ".join(f"{p} {round(m, 4):.2g} of {round(e, 4):.2g}" for p, m, e in pairs)
+            )
+        panels[0].set_ylim(bottom=0)
         panels[len(panels) // 2].set_xlabel(horizontal)
         panels[0].set_ylabel(vertical)
     return ThemedFigure(
@@ -1209,8 +1211,6 @@ def training_runs(
                 if len(read[name]) > 1:
                     axes.plot(steps, read[name].T, color=MEASUREMENT, linewidth=0.8, alpha=0.5)
                 axes.plot(steps, mean[name], "o", color=MEASUREMENT, markersize=3.5 if cases == 1 else 2.5)
-            top.set_ylim(0, 1)
-            middle.set_ylim(bottom=0)
             changes, first, second = (mean[name] for name in _READ[3:])
             bottom.axhline(0, color=_INK, linewidth=0.8)
             bottom.plot(steps, first, color=PREDICTION, linewidth=1.6, label="−Cov(log π, Δz)")
@@ -1227,15 +1227,18 @@ def training_runs(
                 f"changes entropy by {changes.min():+.2g} to {changes.max():+.2g} nats, of which "
                 f"the first order misses {missed[0]:.0%} on average and the second {missed[1]:.0%}"
             )
+        grid[0, 0].set_ylim(0, 1)
+        grid[1, 0].set_ylim(bottom=0)
         grid[0, 0].set_ylabel("reward\n(share right)")
         grid[1, 0].set_ylabel("entropy H\n(nats a token)")
         grid[2, 0].set_ylabel("entropy change\n(nats a step)")
         figure.align_ylabels(grid[:, 0])
         figure.legend(*grid[2, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    runs = " and ".join(sorted({str(len(columns["step"])) for columns in columns_by_case.values()}))
+    counts = " and ".join(sorted({str(len(columns["step"])) for columns in columns_by_case.values()}))
+    runs = "one run" if counts == "1" else f"mean of {counts} runs"
     return ThemedFigure(
         figure,
-        f"Reward, entropy and entropy change over training, mean of {runs} runs, points measured, lines "
+        f"Reward, entropy and entropy change over training, {runs}, points measured, lines "
         f"predicted. {'; '.join(said)}.",
     )
 

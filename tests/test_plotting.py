@@ -716,3 +716,19 @@ def test_levels_are_exact_and_points_measured(drawn):
     np.testing.assert_array_equal(bars[1], [0.5, 2.0])
     assert look["color"] == plotting.MEASUREMENT
     assert drawn("bar")[1][1]["color"] == plotting.PREDICTION
+
+
+@pytest.mark.parametrize("order", [("low", "high"), ("high", "low")])
+def test_no_panel_is_cut_off(monkeypatch, order):
+    ends = []
+    end = plotting.ThemedFigure.__init__
+
+    def spied(self, figure, alt):
+        ends.append(figure.axes[0].get_ylim())
+        end(self, figure, alt)
+
+    monkeypatch.setattr(plotting.ThemedFigure, "__init__", spied)
+    values = {name: np.array([0.1, {"low": 0.2, "high": 5.0}[name]]) for name in order}
+    plotting.levels_and_points(["a", "b"], values, values, "place  (name)", "height  (nats)")
+    assert ends[0][0] == 0
+    assert ends[0][1] > 5
