@@ -4,7 +4,8 @@ Tasks with their verifier, a transformer of some 58 thousand parameters, priors 
 the interventions of the package, and runs that stop and go on. Imported by name: it needs seconds to do
 anything, and `entropy_core.simulators` does not load it.
 
-A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four.
+A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four. From a shell,
+`python -m entropy_core.simulators.tiny_lm --help` explains how to make both and keep them.
 """
 
 from entropy_core.simulators.tiny_lm.answers import (
