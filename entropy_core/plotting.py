@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -36,6 +37,7 @@ __all__ = [
     "families_on_log_axes",
     "gradient_signs",
     "grouped_dots",
+    "levels_and_points",
     "loop_regimes",
     "means_with_errors",
     "prediction_against_measurement",
@@ -48,6 +50,7 @@ __all__ = [
     "sign_errors_against_step",
     "signed_effects",
     "table_against_models",
+    "training_runs",
 ]
 
 PREDICTION = "#0b4a86"
@@ -89,7 +92,20 @@ class ThemedFigure:
 
     def __init__(self, figure: Figure, alt: str) -> None:
         self.alt = alt
+        self._figure = figure
         self.svg = _labelled(_own_ids(_drawing(figure)), alt)
+        figure.set_layout_engine("none")  # written later, it stands as it stands on the page
+
+    def write(self, path: str | Path) -> None:
+        """Write the drawing in dark ink on white, for slides and papers.
+
+        Args:
+            path: file to write; its ending names the format: .svg, .png or .pdf.
+        """
+        kind = Path(path).suffix.lstrip(".").lower()
+        metadata = {"svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}.get(kind)
+        with mpl.rc_context(STYLE):
+            self._figure.savefig(path, format=kind, dpi=200, facecolor="white", metadata=metadata)
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
         return {
@@ -1123,6 +1139,118 @@ def _dots(axes: Axes, level: float, values: object, filled: bool, missing: str) 
         return f"{values[0]:.2g}"
     axes.plot(np.median(values), level, "|", color=_INK, markersize=13, markeredgewidth=2)
     return f"{values.min():.1g} to {values.max():.1g}, median {np.median(values):.1g}"
+
+
+def levels_and_points(
+    places: Sequence[str],
+    predicted_by_panel: Mapping[str, Real[np.ndarray, " places"]],
+    measured_by_panel: Mapping[str, Real[np.ndarray, " places"]],
+    horizontal: str,
+    vertical: str,
+) -> ThemedFigure:
+    """A number at each of a few places, one panel for each case: exact as a level, measured as a point on it.
+
+    Args:
+        places: name of each place, in the order drawn; of more than nine every other one is written.
+        predicted_by_panel: title of each panel to the exact values, not negative.
+        measured_by_panel: the same titles to the measured values.
+        horizontal: what the places are, with their unit in brackets.
+        vertical: what the values are, with their unit in brackets.
+
+    Returns:
+        Small multiples with one vertical axis.
+    """
+    said, ticks = [], range(0, len(places), 1 if len(places) < 10 else 2)
+    with _axes(7.2, 3.2, columns=len(predicted_by_panel)) as (figure, panels):
+        for axes, (title, exact) in zip(panels, predicted_by_panel.items(), strict=True):
+            exact, measured = np.asarray(exact, float), np.asarray(measured_by_panel[title], float)
+            axes.bar(range(len(places)), exact, 0.8, color=PREDICTION, alpha=0.35)
+            axes.plot(measured, "o", color=MEASUREMENT, markersize=4.5)
+            axes.set_xticks(list(ticks), [places[k] for k in ticks])
+            axes.set_title(title)
+            pairs = zip(places, measured, exact, strict=True)
+            said.append(
+                f"{title}: " + ", ".join(f"{p} {round(m, 4):.2g} of {round(e, 4):.2g}" for p, m, e in pairs)
+            )
+        panels[0].set_ylim(bottom=0)
+        panels[len(panels) // 2].set_xlabel(horizontal)
+        panels[0].set_ylabel(vertical)
+    return ThemedFigure(
+        figure, f"{vertical} by {horizontal}, measured points and exact levels. {'; '.join(said)}."
+    )
+
+
+def training_runs(
+    columns_by_case: Mapping[str, Mapping[str, Real[np.ndarray, "runs steps"]]],
+) -> ThemedFigure:
+    """Reward, entropy, and the entropy change of each step over training, a column of panels for each case.
+
+    What the runs did is points, and what was predicted of each step lies over them as lines: −Cov(log π, Δz)
+    drawn through, the second order dashed. Of several runs the mean is drawn, reward and entropy of each as
+    a thin line.
+
+    Args:
+        columns_by_case: title of each column to what its runs recorded, shape [runs, steps], under the names
+            of `simulators.tiny_lm.StepRecord`; `simulators.tiny_lm.stacked_records` makes it. Drawn are step,
+            reward, held_out_entropy, entropy_change, first_order_entropy_change and
+            second_order_entropy_change; others may be there.
+
+    Returns:
+        Three panels for each case below each other; every row has one vertical axis.
+    """
+    said = []
+    with mpl.rc_context(STYLE):
+        cases = len(columns_by_case)
+        figure = Figure(figsize=(6.8 if cases < 3 else 2.5 * cases, 6.2), layout="constrained")
+        shares = {"height_ratios": (1, 1, 1.5)}
+        grid = figure.subplots(3, cases, sharex="col", sharey="row", squeeze=False, gridspec_kw=shares)
+        for (top, middle, bottom), (case, columns) in zip(grid.T, columns_by_case.items(), strict=True):
+            read = {name: np.asarray(columns[name], float) for name in _READ}
+            steps, mean = read["step"][0], {name: values.mean(axis=0) for name, values in read.items()}
+            for axes, name in ((top, "reward"), (middle, "held_out_entropy")):
+                if len(read[name]) > 1:
+                    axes.plot(steps, read[name].T, color=MEASUREMENT, linewidth=0.8, alpha=0.5)
+                axes.plot(steps, mean[name], "o", color=MEASUREMENT, markersize=3.5 if cases == 1 else 2.5)
+            changes, first, second = (mean[name] for name in _READ[3:])
+            bottom.axhline(0, color=_INK, linewidth=0.8)
+            bottom.plot(steps, first, color=PREDICTION, linewidth=1.6, label="−Cov(log π, Δz)")
+            bottom.plot(steps, second, "--", color=PREDICTION, linewidth=1.2, label="to second order")
+            bottom.plot(
+                steps, changes, "o", color=MEASUREMENT, markersize=4 if cases == 1 else 3, label="ΔH measured"
+            )
+            top.set_title(case)
+            bottom.set_xlabel("training step  (rollouts)")
+            missed = [np.abs(p - changes).mean() / np.abs(changes).mean() for p in (first, second)]
+            said.append(
+                f"{case}: reward {mean['reward'][0]:.2f} to {mean['reward'][-1]:.2f}, entropy "
+                f"{mean['held_out_entropy'][0]:.2f} to {mean['held_out_entropy'][-1]:.2f} nats; a step "
+                f"changes entropy by {changes.min():+.2g} to {changes.max():+.2g} nats, of which "
+                f"the first order misses {missed[0]:.0%} on average and the second {missed[1]:.0%}"
+            )
+        grid[0, 0].set_ylim(0, 1)
+        grid[1, 0].set_ylim(bottom=0)
+        grid[0, 0].set_ylabel("reward\n(share right)")
+        grid[1, 0].set_ylabel("entropy H\n(nats a token)")
+        grid[2, 0].set_ylabel("entropy change\n(nats a step)")
+        figure.align_ylabels(grid[:, 0])
+        figure.legend(*grid[2, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    counts = " and ".join(sorted({str(len(columns["step"])) for columns in columns_by_case.values()}))
+    runs = "one run" if counts == "1" else f"mean of {counts} runs"
+    return ThemedFigure(
+        figure,
+        f"Reward, entropy and entropy change over training, {runs}, points measured, lines "
+        f"predicted. {'; '.join(said)}.",
+    )
+
+
+_READ = (
+    "step",
+    "reward",
+    "held_out_entropy",
+    "entropy_change",
+    "first_order_entropy_change",
+    "second_order_entropy_change",
+)
 
 
 def entropy_contributions(

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.image import imread
 
 from entropy_core import plotting
 
@@ -213,7 +214,33 @@ def table_against_models():
     return plotting.table_against_models(["1", "10", "50"], rows, models, *axes)
 
 
+def training_runs():
+    """Two runs of three steps; the first order misses a quarter of every change, the second nothing."""
+    steps, changes = np.array([[1.0, 2.0, 3.0]] * 2), np.array([[-0.1, -0.2, 0.1], [-0.3, -0.2, 0.1]])
+    columns = {
+        "step": steps,
+        "reward": np.array([[0.2, 0.5, 0.7], [0.4, 0.5, 0.9]]),
+        "held_out_entropy": np.array([[2.0, 1.5, 1.0], [2.2, 1.5, 1.2]]),
+        "entropy_change": changes,
+        "first_order_entropy_change": 0.75 * changes,
+        "second_order_entropy_change": changes,
+        "gradient_norm": steps,
+    }
+    return plotting.training_runs({"plain": columns, "alone": {k: v[:1] for k, v in columns.items()}})
+
+
+def levels_and_points():
+    """Two places in two panels; the second panel is measured half as high as it should be."""
+    exact = np.array([0.5, 2.0])
+    levels, points = {"met": exact, "missed": exact}, {"met": exact, "missed": exact / 2}
+    return plotting.levels_and_points(
+        ["first", "second"], levels, points, "digit  (place)", "entropy  (nats)"
+    )
+
+
 FIGURES = [
+    levels_and_points,
+    training_runs,
     table_against_models,
     means_with_errors,
     covariance_parts,
@@ -242,6 +269,15 @@ FIGURES = [
     covariance_signs,
 ]
 SAID = {
+    levels_and_points: [
+        "entropy  (nats) by digit  (place)",
+        "met: first 0.5 of 0.5, second 2 of 2; missed: first 0.25 of 0.5, second 1 of 2",
+    ],
+    training_runs: [
+        "mean of 1 and 2 runs",
+        "plain: reward 0.30 to 0.80, entropy 2.10 to 1.10 nats; a step changes entropy by -0.2 to +0.1 nats",
+        "of which the first order misses 25% on average and the second 0%; alone: reward 0.20 to 0.70",
+    ],
     table_against_models: [
         "mean term  (nats) for top tokens  (% of all) 1, 10, 50: printed points from 4 to 0.4",
         "fits: from 4 to 0.4, at most 0% off; misses: from 4 to 0.5, at most 25% off",
@@ -637,3 +673,62 @@ def test_points_are_the_table_in_every_panel(drawn):
     np.testing.assert_allclose(second[0], [4.0, 1.0, 0.5])
     assert points[1] == again[1] == "o"
     np.testing.assert_array_equal(points[0], again[0])
+
+
+def test_training_shows_each_run_and_lays_the_prediction_over(drawn):
+    training_runs()
+    thin, rewards, _, entropies, first, second, changes = drawn("plot")[:7]
+    np.testing.assert_array_equal(thin[0][1], np.array([[0.2, 0.4], [0.5, 0.5], [0.7, 0.9]]))
+    np.testing.assert_allclose(rewards[0][1], [0.3, 0.5, 0.8])
+    np.testing.assert_allclose(entropies[0][1], [2.1, 1.5, 1.1])
+    np.testing.assert_allclose(changes[0][1], [-0.2, -0.2, 0.1])
+    np.testing.assert_allclose(first[0][1], [-0.15, -0.15, 0.075])
+    np.testing.assert_allclose(second[0][1], [-0.2, -0.2, 0.1])
+    assert [look["color"] for _, look in (first, second, changes)] == [
+        plotting.PREDICTION,
+        plotting.PREDICTION,
+        plotting.MEASUREMENT,
+    ]
+    assert len(drawn("plot")) == 7 + 5, "one run has no thin lines"
+
+
+def test_a_drawing_is_written_in_dark_ink_on_white(tmp_path):
+    figure = training_runs()
+    figure.write(tmp_path / "a.svg")
+    figure.write(tmp_path / "b.PNG")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "var(--" not in text
+    assert "currentColor" not in text
+    assert plotting.PREDICTION in text
+    image = imread(tmp_path / "b.PNG", format="png")
+    assert image[0, 0].tolist() == [1, 1, 1, 1]
+    assert image[..., 2].min() < 0.1
+    with pytest.raises(ValueError, match="'doc' is not supported"):
+        figure.write(tmp_path / "c.doc")
+    figure.write(tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text(encoding="utf-8") == text
+
+
+def test_levels_are_exact_and_points_measured(drawn):
+    levels_and_points()
+    (_, (points, look)), (bars, _) = drawn("plot"), drawn("bar")[0]
+    np.testing.assert_array_equal(points[0], [0.25, 1.0])
+    np.testing.assert_array_equal(bars[1], [0.5, 2.0])
+    assert look["color"] == plotting.MEASUREMENT
+    assert drawn("bar")[1][1]["color"] == plotting.PREDICTION
+
+
+@pytest.mark.parametrize("order", [("low", "high"), ("high", "low")])
+def test_no_panel_is_cut_off(monkeypatch, order):
+    ends = []
+    end = plotting.ThemedFigure.__init__
+
+    def spied(self, figure, alt):
+        ends.append(figure.axes[0].get_ylim())
+        end(self, figure, alt)
+
+    monkeypatch.setattr(plotting.ThemedFigure, "__init__", spied)
+    values = {name: np.array([0.1, {"low": 0.2, "high": 5.0}[name]]) for name in order}
+    plotting.levels_and_points(["a", "b"], values, values, "place  (name)", "height  (nats)")
+    assert ends[0][0] == 0
+    assert ends[0][1] > 5

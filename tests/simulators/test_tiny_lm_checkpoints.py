@@ -5,7 +5,16 @@ import os
 import pytest
 import torch
 
-from entropy_core.simulators.tiny_lm import DIGIT_SUM, Settings, advance, load_run, save_run, start_run
+from entropy_core.simulators.tiny_lm import (
+    DIGIT_SUM,
+    Settings,
+    advance,
+    advance_and_save,
+    checkpoints,
+    load_run,
+    save_run,
+    start_run,
+)
 from tests.simulators.tiny_models import lively_model, weights_of
 
 FEW = Settings(prompts=4, samples=4, held_out=8, covariance_low=0.0)
@@ -47,6 +56,7 @@ def test_an_interrupted_save_keeps_the_last_one(tmp_path, monkeypatch):
         patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("no space left")))
         with pytest.raises(OSError, match="no space left"):
             save_run(run, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["run"], "and leaves nothing beside it"
     assert len(load_run(path).records) == 2
     save_run(run, path)
     assert len(load_run(path).records) == 3
@@ -84,3 +94,34 @@ def test_another_version_and_a_missing_file_are_refused(tmp_path):
         load_run(tmp_path / "run")
     with pytest.raises(FileNotFoundError):
         load_run(tmp_path / "none")
+
+
+def test_a_run_saved_on_the_way_is_the_run_that_was_not(tmp_path, monkeypatch):
+    kept = []
+    save = checkpoints.save_run
+    monkeypatch.setattr(
+        checkpoints, "save_run", lambda run, path: (kept.append(len(run.records)), save(run, path))
+    )
+    run = advance_and_save(begun(), 5, tmp_path / "run", every=3)
+    assert kept == [3, 6, 7], "at multiples and at the end"
+    alone = advance(begun(), 5)
+    assert (weights_of(run.model) == weights_of(alone.model)).all()
+    assert load_run(tmp_path / "run").records == alone.records
+
+
+def test_another_run_is_not_replaced(tmp_path):
+    path = tmp_path / "run"
+    later = advance_and_save(begun(), 2, path)
+    whole = path.read_bytes()
+    for other in (begun(), advance(start_run(2, lively_model(dtype=torch.float32), DIGIT_SUM, FEW), 5)):
+        with pytest.raises(FileExistsError, match="another run, or a later moment of this one, with 4 steps"):
+            advance_and_save(other, 1, path)
+        assert path.read_bytes() == whole
+    advance_and_save(later, 1, path)
+    assert len(load_run(path).records) == 5
+    path.write_text("notes")
+    with pytest.raises(ValueError, match="not a run"):
+        advance_and_save(later, 1, path)
+    assert path.read_text() == "notes"
+    with pytest.raises(ValueError, match="at least 1; got 1 and 0"):
+        advance_and_save(later, 1, tmp_path / "new", every=0)

@@ -4,10 +4,19 @@ Tasks with their verifier, a transformer of some 58 thousand parameters, priors 
 the interventions of the package, and runs that stop and go on. Imported by name: it needs seconds to do
 anything, and `entropy_core.simulators` does not load it.
 
-A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four.
+A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four. From a shell,
+`python -m entropy_core.simulators.tiny_lm --help` explains how to make both and keep them.
 """
 
-from entropy_core.simulators.tiny_lm.checkpoints import load_run, save_run
+from entropy_core.simulators.tiny_lm.answers import (
+    answer_log_probs,
+    demonstration_probs,
+    digit_cross_entropies,
+    digit_entropies,
+    every_prompt,
+    slip_probs,
+)
+from entropy_core.simulators.tiny_lm.checkpoints import advance_and_save, load_run, save_run
 from entropy_core.simulators.tiny_lm.measurement import (
     Evaluation,
     StepMeasurement,
@@ -44,6 +53,7 @@ from entropy_core.simulators.tiny_lm.training import (
     Settings,
     StepRecord,
     advance,
+    stacked_records,
     start_run,
     write_csv,
 )
@@ -66,13 +76,19 @@ __all__ = [
     "Task",
     "TinyLM",
     "advance",
+    "advance_and_save",
+    "answer_log_probs",
     "answer_logits",
     "decode",
+    "demonstration_probs",
     "demonstrations",
+    "digit_cross_entropies",
+    "digit_entropies",
     "distinct_right",
     "draw_prompts",
     "encode",
     "evaluate",
+    "every_prompt",
     "imitate",
     "is_right",
     "load_run",
@@ -82,6 +98,8 @@ __all__ = [
     "right_answers",
     "sample_answers",
     "save_run",
+    "slip_probs",
+    "stacked_records",
     "start_run",
     "state_labels",
     "wanted_numbers",

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from entropy_core.simulators.tiny_lm.model import ModelSize, TinyLM
 from entropy_core.simulators.tiny_lm.tasks import Task
-from entropy_core.simulators.tiny_lm.training import Run, Settings, StepRecord, start_run
+from entropy_core.simulators.tiny_lm.training import Run, Settings, StepRecord, advance, start_run
 
-__all__ = ["load_run", "save_run"]
+__all__ = ["advance_and_save", "load_run", "save_run"]
 
 FORMAT, VERSION = "entropy-core-tiny-lm-run", 1
 
@@ -27,7 +28,11 @@ def save_run(run: Run, path: str | Path) -> None:
 
     Args:
         run: the run.
-        path: file to write; a file of its name with ".part" at the end is written first and renamed.
+        path: file to write; a file of its name with ".part" at the end is written first, and renamed or, on
+            failure, removed.
+
+    Raises:
+        OSError: the file cannot be written; what stood at the path stands there still.
     """
     kept = io.BytesIO()
     generators = (run.generator, run.held_out_generator)
@@ -44,11 +49,15 @@ def save_run(run: Run, path: str | Path) -> None:
     header = f"{FORMAT} {VERSION} {len(content)} {hashlib.sha256(content).hexdigest()}\n"
     path = Path(path)
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(header.encode() + content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(header.encode() + content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
@@ -79,6 +88,39 @@ def load_run(path: str | Path, device: str | torch.device = "cpu") -> Run:
     return run
 
 
+def advance_and_save(run: Run, steps: int, path: str | Path, every: int = 10) -> Run:
+    """Take a run some steps further, in place, and save it on the way: an interruption costs `every` steps.
+
+    It is saved after each step whose number `every` divides, and after the last. Saving draws nothing: the
+    run is the one that `advance` makes, to the same bits.
+
+    Args:
+        run: the run; it is changed.
+        steps: number of rollouts, at least 1.
+        path: file to write. One that holds an earlier moment of this run is replaced.
+        every: steps between two savings, at least 1.
+
+    Returns:
+        The same run. More than five seconds show their progress.
+
+    Raises:
+        ValueError: steps or every is below 1, or the file is not one that `save_run` wrote.
+        FileExistsError: the file holds another run, or a later moment of this one.
+    """
+    if steps < 1 or every < 1:
+        raise ValueError(f"steps and every must be at least 1; got {steps} and {every}.")
+    if Path(path).exists():
+        _refuse_to_lose(load_run(path), run, path)
+    last = len(run.records) + steps
+    with tqdm(total=steps, delay=5, desc=f"{run.settings.arm}, saving") as bar:
+        while (done := len(run.records)) < last:
+            piece = min(every - done % every, last - done)
+            advance(run, piece)
+            save_run(run, path)
+            bar.update(piece)
+    return run
+
+
 def _checked(written, path):
     """Return what the file holds, or say why it cannot be trusted."""
     header, _, content = written.partition(b"\n")
@@ -103,3 +145,13 @@ def _generator(state):
     generator = np.random.default_rng(0)
     generator.bit_generator.state = state
     return generator
+
+
+def _refuse_to_lose(kept, run, path):
+    """Raise unless a saved run is an earlier moment of the one that is to replace it."""
+    same = (kept.task, kept.settings, kept.model.size) == (run.task, run.settings, run.model.size)
+    if not same or kept.records != run.records[: len(kept.records)]:
+        raise FileExistsError(
+            f"{path} holds another run, or a later moment of this one, with {len(kept.records)} steps; "
+            "nothing was written. Go on from it with load_run, or name another file."
+        )

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from entropy_core._shapes import Float
 from entropy_core.batched import (
     absolute_log_ratio,
     batch_covariance,
@@ -39,7 +40,7 @@ from entropy_core.simulators.tiny_lm.measurement import distinct_right, measure_
 from entropy_core.simulators.tiny_lm.model import TinyLM, answer_logits, sample_answers
 from entropy_core.simulators.tiny_lm.tasks import Task, draw_prompts, is_right
 
-__all__ = ["ARMS", "Run", "Settings", "StepRecord", "advance", "start_run", "write_csv"]
+__all__ = ["ARMS", "Run", "Settings", "StepRecord", "advance", "stacked_records", "start_run", "write_csv"]
 
 ARMS = ("grpo", "reinforce", "entropy bonus", "clip-higher", "clip-cov", "kl-cov", "repo", "pure noise")
 
@@ -198,6 +199,36 @@ def advance(run: Run, steps: int) -> Run:
     for _ in tqdm(range(steps), delay=5, desc=run.settings.arm):
         run.records.append(_step(run))
     return run
+
+
+def stacked_records(runs: Iterable[Run]) -> dict[str, Float[np.ndarray, "runs steps"]]:
+    """What several runs recorded, by name, as figures and averages over seeds read it.
+
+    Args:
+        runs: at least one; all have taken the same number of steps.
+
+    Returns:
+        Each name of `StepRecord` to its values, a row for each run.
+
+    Raises:
+        ValueError: there is no run, or their numbers of steps differ.
+
+    Example:
+        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM, make_model
+        >>> few, model = Settings(prompts=2, samples=2, held_out=2), make_model(np.random.default_rng(0))
+        >>> runs = [advance(start_run(seed, model, DIGIT_SUM, few), 3) for seed in (0, 1)]
+        >>> stacked_records(runs)["step"].tolist()
+        [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
+    """
+    tables = [run.records for run in runs]
+    lengths = {len(records) for records in tables}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"runs must have taken the same number of steps, at least one run; got {sorted(lengths)} steps "
+            "of the runs. Advance the shorter ones, or stack fewer records."
+        )
+    values = np.array(tables, float).reshape(len(tables), lengths.pop(), len(StepRecord._fields))
+    return dict(zip(StepRecord._fields, values.transpose(2, 0, 1), strict=True))
 
 
 def write_csv(records: Iterable[StepRecord], path: str | Path) -> None:
