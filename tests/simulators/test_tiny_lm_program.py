@@ -16,13 +16,15 @@ from tests.simulators.tiny_models import weights_of
 
 TINY = ["--width=16", "--heads=2", "--clean-steps=3", "--noisy-steps=2"]
 TINY += ["--prompts=4", "--samples=4", "--held-out=8"]
+FIGURES = program.FIGURES
 FILES = {"records.csv", "settings.csv", "training.svg", "training.png", "run.checkpoint"}
 
 
 @pytest.fixture(autouse=True)
-def threads():
-    """Give back the threads that the program takes away."""
+def threads(monkeypatch):
+    """Give back the threads that the program takes away, and draw one figure where none is looked at."""
     count = torch.get_num_threads()
+    monkeypatch.setattr(program, "FIGURES", ("training.svg",))
     yield
     torch.set_num_threads(count)
 
@@ -56,7 +58,8 @@ def stopped_at(monkeypatch, step, stop):
     monkeypatch.setattr(training, "distinct_right", interrupted)
 
 
-def test_a_run_is_written_whole_and_told(tmp_path, capsys):
+def test_a_run_is_written_whole_and_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program, "FIGURES", FIGURES)
     folder = tmp_path / "new" / "run"
     run(folder, *TINY, "--steps", 5, "--every", 2, "--arm", "entropy bonus", "--seed", 3)
     assert {path.name for path in folder.iterdir()} == FILES

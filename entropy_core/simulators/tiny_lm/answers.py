@@ -37,9 +37,10 @@ def every_prompt(task: Task) -> Int[torch.Tensor, "prompts length"]:
         >>> len(every_prompt(DIGIT_SUM)), len(every_prompt(ADDITION))
         (14, 10000)
     """
-    operands = np.indices([task.largest + 1 - task.smallest] * task.operands) + task.smallest
-    rows = operands.reshape(task.operands, -1).T.tolist()
-    return torch.tensor([encode("+".join(f"{number:02}" for number in row) + "=") for row in rows])
+    count = task.largest + 1 - task.smallest
+    operands = np.indices([count] * task.operands).reshape(task.operands, -1).T + task.smallest
+    ends = np.broadcast_to(encode("+" * (task.operands - 1) + "="), operands.shape)
+    return torch.from_numpy(np.stack([operands // 10, operands % 10, ends], axis=-1)).flatten(1)
 
 
 def demonstration_probs(
