@@ -20,6 +20,7 @@ from entropy_core.simulators.tiny_lm import (
     every_prompt,
     measure_trees,
     prefix_tree,
+    sample_proxy,
     start_run,
     sum_by_position,
 )
@@ -158,6 +159,29 @@ def test_sampled_rewards_are_those_of_the_tree():
     expected = success[(10 * drawn[:, 0] + drawn[:, 1] - 7).numpy()]
     error = np.sqrt((expected * (1 - expected)).sum() / 256) / 16
     assert abs(run.records[0].reward - expected.mean()) < 4 * error
+
+
+@pytest.mark.claim("proxy-in-a-tree")
+def test_the_logged_covariance_is_that_of_the_tree():
+    """Means over batches against sums over all answers, with the weight of a normalised group."""
+    model, generator = schooled_model(), np.random.default_rng(7)
+    tree = prefix_tree(model, DIGIT_SUM, every_prompt(DIGIT_SUM))
+    step = measure_trees(tree, tree)
+    gained = tree.state_values - tree.state_values[:, :1]
+    between = -sum_by_position(tree, batched.entropy(tree.logits) * gained).numpy()
+    assert abs(between[:, 0]).max() < 1e-12 < abs(between[:, 1:]).min(), "none at the first token"
+    ell, p = answer_log_probs(tree), answer_probs(tree)[..., None]
+    advantages = tree.rewards[:, 13:].flatten(1) - tree.state_values[:, :1]
+    total = (p * ell * advantages[..., None]).sum(1).numpy()
+    assert total == pytest.approx(step.natural_covariance + between, abs=1e-12)
+    weight = reference.group_weight(step.expected_reward, 16)[:, None]
+    expected = [(weight * part).mean() for part in (total, step.natural_covariance)]
+    rows = np.array([sample_proxy(generator, model, DIGIT_SUM) for _ in range(120)])
+    score = lambda x, truth: abs(x.mean() - truth) / (x.std() / np.sqrt(len(x)))  # noqa: E731
+    assert score(rows[:, 3], expected[1]) < 4
+    assert score(rows[:, 0], expected[0]) < 4
+    assert score(rows[:, 1], expected[1]) > 4, "states with one token hide what is within"
+    assert rows[:, 0] == pytest.approx(rows[:, 1] + rows[:, 2])
 
 
 def test_prompts_with_a_carry():

@@ -35,6 +35,7 @@ from entropy_core.simulators.tiny_lm.prefix_tree import (
     sum_by_position,
 )
 from entropy_core.simulators.tiny_lm.pretraining import Phase, PhaseRecord, Prior, imitate, make_prior
+from entropy_core.simulators.tiny_lm.proxy import SampledProxy, sample_proxy
 from entropy_core.simulators.tiny_lm.tasks import (
     ADDITION,
     CARRIED_ADDITION,
@@ -74,6 +75,7 @@ __all__ = [
     "Prior",
     "Run",
     "SampledAnswers",
+    "SampledProxy",
     "Settings",
     "StepMeasurement",
     "StepRecord",
@@ -102,6 +104,7 @@ __all__ = [
     "prefix_tree",
     "right_answers",
     "sample_answers",
+    "sample_proxy",
     "save_run",
     "start_run",
     "state_labels",
