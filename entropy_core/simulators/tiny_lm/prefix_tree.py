@@ -13,8 +13,6 @@ from tqdm import tqdm
 
 from entropy_core._shapes import Float, Int
 from entropy_core.batched import (
-    covariance_over_actions,
-    entropy,
     log_probs,
     probs,
     step_moments,
@@ -67,7 +65,7 @@ class TreeStep(NamedTuple):
         natural_covariance: Σ d Cov(log π, A), that of the natural gradient of a table, in nats.
         plain_covariance: Σ d Cov(log π, d π A), that of the plain gradient of a table, in nats.
         natural_alignment: correlation of Δz and A over the tokens of a prefix, variances and covariance taken
-            together over all prefixes and prompts; 1 for a natural step of any size.
+            together over all prefixes and prompts; 1 for a natural step of any size, 0 for none.
         plain_alignment: the same of Δz and d π A.
     """
 
@@ -166,17 +164,22 @@ def measure_trees(before: PrefixTree, after: PrefixTree) -> TreeStep:
     Returns:
         The measurement.
     """
-    moved = step_moments(before.logits, after.logits - before.logits)
-    ell = log_probs(before.logits)
-    plain = before.visits[..., None] * probs(before.logits) * before.advantages
+    delta_logits = after.logits - before.logits
+    moved, policy = step_moments(before.logits, delta_logits), probs(before.logits)
+    plain = before.visits[..., None] * policy * before.advantages
+    ell, *pushes = (
+        x - (policy * x).sum(-1, keepdim=True)
+        for x in (log_probs(before.logits), delta_logits, before.advantages, plain)
+    )
     values = (
-        entropy(before.logits),
+        moved.entropy,
         moved.entropy_change,
         moved.covariance,
-        covariance_over_actions(ell, before.advantages, before.logits),
-        covariance_over_actions(ell, plain, before.logits),
+        *((policy * ell * push).sum(-1) for push in pushes[1:]),
     )
-    alignments = [_alignment(before, after.logits - before.logits, x) for x in (before.advantages, plain)]
+    weight = before.visits[..., None] * policy
+    realised, *asked = ((push, (weight * push**2).sum().item()) for push in pushes)
+    alignments = [_alignment(weight, realised, push) for push in asked]
     return TreeStep(
         before.state_values[:, 0].cpu().numpy(),
         *(sum_by_position(before, value).cpu().numpy() for value in values),
@@ -232,10 +235,8 @@ def _values(policy, rewards):
     return torch.cat(states, dim=1), torch.cat(tokens, dim=1)
 
 
-def _alignment(tree, delta_logits, values):
-    """Return the correlation of two values of tokens, within prefixes."""
-    pairs = ((delta_logits, values), (delta_logits, delta_logits), (values, values))
-    both, first, second = (
-        (tree.visits * covariance_over_actions(*pair, tree.logits)).sum().item() for pair in pairs
-    )
-    return both / max((first * second) ** 0.5, np.finfo(float).tiny)
+def _alignment(weight, first, second):
+    """Return the correlation of two pushes, each with its mean square; 0 where one of them is 0."""
+    (x, x_square), (y, y_square) = first, second
+    product = (x_square * y_square) ** 0.5
+    return (weight * x * y).sum().item() / product if product else 0.0
