@@ -90,7 +90,9 @@ def test_another_version_and_a_missing_file_are_refused(tmp_path):
     save_run(begun(), tmp_path / "run")
     name, version, rest = (tmp_path / "run").read_bytes().split(b" ", 2)
     (tmp_path / "run").write_bytes(b" ".join([name, b"%d" % (int(version) + 1), rest]))
-    with pytest.raises(ValueError, match="version 2 of its format and this program reads 1"):
+    with pytest.raises(
+        ValueError, match=rf"version {int(version) + 1} of its format and this program reads {int(version)}"
+    ):
         load_run(tmp_path / "run")
     with pytest.raises(FileNotFoundError):
         load_run(tmp_path / "none")
@@ -125,3 +127,21 @@ def test_another_run_is_not_replaced(tmp_path):
     assert path.read_text() == "notes"
     with pytest.raises(ValueError, match="at least 1; got 1 and 0"):
         advance_and_save(later, 1, tmp_path / "new", every=0)
+
+
+def test_a_file_from_before_the_choice_of_optimiser_is_refused(tmp_path):
+    save_run(begun(), tmp_path / "run")
+    name, _, rest = (tmp_path / "run").read_bytes().split(b" ", 2)
+    (tmp_path / "run").write_bytes(b" ".join([name, b"1", rest]))
+    with pytest.raises(
+        ValueError, match=r"version 1 .* reads 2.*release that wrote it; nothing was restarted"
+    ):
+        load_run(tmp_path / "run")
+
+
+def test_gradient_descent_is_saved_as_itself(tmp_path):
+    run = advance(start_run(1, lively_model(), DIGIT_SUM, FEW._replace(optimiser="sgd")), 2)
+    save_run(run, tmp_path / "run")
+    resumed = load_run(tmp_path / "run")
+    assert isinstance(resumed.optimiser, torch.optim.SGD)
+    assert (weights_of(advance(resumed, 2).model) == weights_of(advance(run, 2).model)).all()

@@ -212,6 +212,7 @@ def test_a_gradient_that_is_not_finite_is_not_applied():
     ("changes", "message"),
     [
         ({"arm": "ppo"}, "one of grpo, reinforce"),
+        ({"optimiser": "adagrad"}, "one of adam, sgd; got 'adagrad'"),
         ({"samples": 1}, "no group"),
         ({"minibatches": 3}, "8 prompts in 3"),
         ({"learning_rate": float("nan")}, "positive and finite"),
@@ -220,6 +221,20 @@ def test_a_gradient_that_is_not_finite_is_not_applied():
 def test_errors_teach(changes, message):
     with pytest.raises(ValueError, match=message):
         start_run(0, MODEL, DIGIT_SUM, FEW._replace(**changes))
+
+
+@pytest.mark.parametrize(("optimiser", "power"), [("sgd", 1), ("adam", 0)])
+def test_only_gradient_descent_takes_longer_steps_where_advantages_are_larger(optimiser, power):
+    """With all gradients times four, as if all advantages were, Adam takes the same step but for its ε."""
+    runs = [
+        start_run(6, MODEL, DIGIT_SUM, FEW._replace(optimiser=optimiser, learning_rate=1e-4, minibatches=1))
+        for _ in range(2)
+    ]
+    for weight in runs[1].model.parameters():
+        weight.register_hook(lambda gradient: 4 * gradient)
+    first, second = (weights_of(advance(run, 1).model) - weights_of(MODEL) for run in runs)
+    assert first.abs().max() > 1e-6
+    assert (second - 4**power * first).norm() < 0.02 * first.norm()
 
 
 @pytest.mark.gpu

@@ -20,7 +20,7 @@ from entropy_core.simulators.tiny_lm.training import Run, Settings, StepRecord, 
 
 __all__ = ["advance_and_save", "load_run", "save_run"]
 
-FORMAT, VERSION = "entropy-core-tiny-lm-run", 1
+FORMAT, VERSION = "entropy-core-tiny-lm-run", 2
 
 
 def save_run(run: Run, path: str | Path) -> None:

@@ -17,6 +17,7 @@ from entropy_core._shapes import Bool, Int
 
 __all__ = [
     "ADDITION",
+    "CARRIED_ADDITION",
     "DEMONSTRATIONS",
     "DIGIT_SUM",
     "Task",
@@ -24,6 +25,7 @@ __all__ = [
     "demonstrations",
     "draw_prompts",
     "encode",
+    "every_prompt",
     "is_right",
     "right_answers",
     "wanted_numbers",
@@ -43,6 +45,8 @@ class Task(NamedTuple):
         smallest: the smallest operand.
         largest: the largest operand.
         place_values: what each digit of an answer counts; the wanted number is the sum of the operands.
+        smallest_ones: what the last digits of the operands add up to at least; 10 asks for a carry, 0 for
+            nothing.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Task(NamedTuple):
     smallest: int
     largest: int
     place_values: tuple[int, int, int]
+    smallest_ones: int = 0
 
     @property
     def prompt_length(self) -> int:
@@ -58,6 +63,7 @@ class Task(NamedTuple):
 
 
 ADDITION = Task("addition", operands=2, smallest=0, largest=99, place_values=(100, 10, 1))
+CARRIED_ADDITION = ADDITION._replace(name="addition with a carry", smallest_ones=10)
 DIGIT_SUM = Task("digit sum", operands=1, smallest=7, largest=20, place_values=(1, 1, 1))
 
 
@@ -100,7 +106,7 @@ def decode(tokens: Int[torch.Tensor, " tokens"]) -> str:
 
 
 def draw_prompts(generator: np.random.Generator, task: Task, count: int) -> Int[torch.Tensor, "count length"]:
-    """Draw prompts with operands from the smallest to the largest, each alike.
+    """Draw prompts of a task, each alike.
 
     Args:
         generator: source of randomness; its state is advanced.
@@ -111,7 +117,7 @@ def draw_prompts(generator: np.random.Generator, task: Task, count: int) -> Int[
         Token indices; the same prompt may come twice.
 
     Raises:
-        ValueError: count is below 1.
+        ValueError: count is below 1, or the task has no prompt.
 
     Example:
         >>> [decode(prompt) for prompt in draw_prompts(np.random.default_rng(0), ADDITION, 2)]
@@ -119,9 +125,33 @@ def draw_prompts(generator: np.random.Generator, task: Task, count: int) -> Int[
     """
     if count < 1:
         raise ValueError(f"count must be at least 1; got {count}. A batch needs a prompt.")
-    numbers = torch.from_numpy(generator.integers(task.smallest, task.largest + 1, (count, task.operands)))
-    ends = torch.tensor(encode("+" * (task.operands - 1) + "=")).expand(count, -1)
-    return torch.stack([numbers // 10, numbers % 10, ends], dim=-1).flatten(1)
+    numbers = generator.integers(task.smallest, task.largest + 1, (count, task.operands))
+    if task.smallest_ones:
+        _permitted(task)
+    while len(missing := np.flatnonzero((numbers % 10).sum(-1) < task.smallest_ones)):
+        shape = len(missing), task.operands
+        numbers[missing] = generator.integers(task.smallest, task.largest + 1, shape)
+    return _written(task, torch.from_numpy(numbers))
+
+
+def every_prompt(task: Task) -> Int[torch.Tensor, "count length"]:
+    """List every prompt of a task once.
+
+    Args:
+        task: the task.
+
+    Returns:
+        Token indices, the first operand counting slowest: 14 prompts of the digit sum, 10 000 of addition, of
+        which 4500 have a carry.
+
+    Raises:
+        ValueError: the task has no prompt.
+
+    Example:
+        >>> [decode(prompt) for prompt in every_prompt(DIGIT_SUM)[[0, -1]]]
+        ['07=', '20=']
+    """
+    return _written(task, _permitted(task))
 
 
 def wanted_numbers(task: Task, prompts: Int[torch.Tensor, "batch length"]) -> Int[torch.Tensor, " batch"]:
@@ -255,3 +285,22 @@ def _mistake(task, prompts):
         return np.ones(len(prompts))
     ones = prompts.unflatten(-1, (task.operands, 3))[..., 1].sum(-1).numpy()
     return np.where(ones >= 10, -10, 0)
+
+
+def _permitted(task):
+    """Return the operands of every prompt, and raise if there are none."""
+    numbers = torch.cartesian_prod(*[torch.arange(task.smallest, task.largest + 1)] * task.operands)
+    numbers = numbers.view(-1, task.operands)
+    permitted = numbers[(numbers % 10).sum(-1) >= task.smallest_ones]
+    if not len(permitted):
+        raise ValueError(
+            f"the task {task.name} has no prompt: no {task.operands} operands from {task.smallest} to "
+            f"{task.largest} have last digits that add up to {task.smallest_ones}. Ask for less."
+        )
+    return permitted
+
+
+def _written(task, numbers):
+    """Return the prompts with these operands."""
+    ends = torch.tensor(encode("+" * (task.operands - 1) + "=")).expand(len(numbers), -1)
+    return torch.stack([numbers // 10, numbers % 10, ends], dim=-1).flatten(1)
