@@ -11,9 +11,11 @@ from entropy_core.simulators.tiny_lm import (
     DIGIT_SUM,
     Rollout,
     Settings,
+    VisitedStates,
     advance,
     answer_logits,
     average_entropy_change,
+    compare_states,
     draw_prompts,
     encode,
     linear_logit_change,
@@ -89,6 +91,20 @@ def test_the_two_parts_make_the_change_of_the_mean():
     weighted = measure_step(before.logits, after.logits, before.weights)
     assert weighted.entropy_change == pytest.approx(parts.within_states)
     assert weighted.entropy_change != pytest.approx(measure_step(before.logits, after.logits).entropy_change)
+
+
+def test_states_are_compared_as_a_loop_does():
+    """Entropy of the last state falls against its promise: a push of 4 on the rare action of .6, .3, .1."""
+    before = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.6, 0.3, 0.1]]))
+    step = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.0, 0.1], [0.0, 0.0, 4.0]])
+    weights = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    found = compare_states(VisitedStates(before, weights), VisitedStates(before + step, weights))
+    rows, residual = (before.double().numpy(), step.double().numpy()), 0.0
+    for share, z, dz in zip(weights.tolist(), *rows, strict=True):
+        change = reference.entropy(z + dz) - reference.entropy(z)
+        residual += share * abs(change + reference.covariance_over_actions(reference.log_probs(z), dz, z))
+    assert found.residual == pytest.approx(residual, rel=1e-6)
+    assert (found.rising, found.wrong_sign) == pytest.approx((0.3, 0.2))
 
 
 def test_watching_does_not_disturb_and_sees_the_rollout():

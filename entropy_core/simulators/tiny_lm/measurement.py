@@ -13,9 +13,11 @@ from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, SYMBOLS, Task, 
 __all__ = [
     "AverageChange",
     "Evaluation",
+    "StateComparison",
     "StepMeasurement",
     "VisitedStates",
     "average_entropy_change",
+    "compare_states",
     "distinct_right",
     "evaluate",
     "mean_by_prompt",
@@ -81,6 +83,20 @@ class AverageChange(NamedTuple):
 
     within_states: float
     between_states: float
+
+
+class StateComparison(NamedTuple):
+    """What a mean over states hides; all weighted as before the step.
+
+    Args:
+        residual: mean of |ΔH + Cov(log π, Δz)|, what the first order misses at a state, in nats.
+        rising: share of the tokens at states whose entropy rises.
+        wrong_sign: share of the tokens at states where the first order has the wrong sign.
+    """
+
+    residual: float
+    rising: float
+    wrong_sign: float
 
 
 def measure_step(
@@ -149,6 +165,23 @@ def visited_states(model: TinyLM, prompts: Int[torch.Tensor, "prompts length"]) 
         weights.append(reached / ANSWER_LENGTH)
         reached = (reached[:, None] * z.softmax(-1)).flatten()
     return VisitedStates(logits, torch.cat(weights))
+
+
+def compare_states(before: VisitedStates, after: VisitedStates) -> StateComparison:
+    """How a step differs from state to state.
+
+    Args:
+        before: the states under the policy before the step.
+        after: the same states under the policy after it.
+
+    Returns:
+        Three means over the states, computed in float64 from the logits as they are.
+    """
+    logits = before.logits.double()
+    moments = step_moments(logits, after.logits.double() - logits)
+    change, promise = moments.entropy_change, -moments.covariance
+    values = (change - promise).abs(), (change > 0).double(), (change * promise < 0).double()
+    return StateComparison(*((before.weights * value).sum().item() for value in values))
 
 
 def mean_by_prompt(
