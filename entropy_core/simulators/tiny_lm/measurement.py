@@ -8,9 +8,23 @@ import torch
 from entropy_core._shapes import Bool, Float, Int
 from entropy_core.batched import entropy, step_moments
 from entropy_core.simulators.tiny_lm.model import TinyLM, sample_answers
-from entropy_core.simulators.tiny_lm.tasks import SYMBOLS, Task, draw_prompts, is_right
+from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, SYMBOLS, Task, draw_prompts, is_right
 
-__all__ = ["Evaluation", "StepMeasurement", "distinct_right", "evaluate", "measure_step", "state_labels"]
+__all__ = [
+    "AverageChange",
+    "Evaluation",
+    "StateComparison",
+    "StepMeasurement",
+    "VisitedStates",
+    "average_entropy_change",
+    "compare_states",
+    "distinct_right",
+    "evaluate",
+    "mean_by_prompt",
+    "measure_step",
+    "state_labels",
+    "visited_states",
+]
 
 
 class Evaluation(NamedTuple):
@@ -45,8 +59,50 @@ class StepMeasurement(NamedTuple):
     kl_divergence: float
 
 
+class VisitedStates(NamedTuple):
+    """Every state that an answer to some prompts can come through, and how often it does.
+
+    Args:
+        logits: z in nats, one row for each state: first the prompts, then every first token behind each
+            prompt, then every two.
+        weights: share of all tokens that are drawn at the state, prompts being equally frequent; the shares
+            add up to 1.
+    """
+
+    logits: torch.Tensor
+    weights: torch.Tensor
+
+
+class AverageChange(NamedTuple):
+    """The two parts of a change of mean entropy along the policy's own states, in nats.
+
+    Args:
+        within_states: Σ d ΔH, the entropies moved, the states weighted as before the step.
+        between_states: Σ Δd H', the weights moved.
+    """
+
+    within_states: float
+    between_states: float
+
+
+class StateComparison(NamedTuple):
+    """What a mean over states hides; all weighted as before the step.
+
+    Args:
+        residual: mean of |ΔH + Cov(log π, Δz)|, what the first order misses at a state, in nats.
+        rising: share of the tokens at states whose entropy rises.
+        wrong_sign: share of the tokens at states where the first order has the wrong sign.
+    """
+
+    residual: float
+    rising: float
+    wrong_sign: float
+
+
 def measure_step(
-    before: Float[torch.Tensor, "*states actions"], after: Float[torch.Tensor, "*states actions"]
+    before: Float[torch.Tensor, "*states actions"],
+    after: Float[torch.Tensor, "*states actions"],
+    weights: Float[torch.Tensor, "*states"] | None = None,
 ) -> StepMeasurement:
     """Entropy change at given states, exact and predicted from the change of their logits.
 
@@ -55,6 +111,7 @@ def measure_step(
     Args:
         before: logits at the states before the step, in nats.
         after: logits at the same states after it.
+        weights: share of each state, adding up to 1; equal by default.
 
     Returns:
         Means over the states, computed in float64 from the logits as they are.
@@ -74,9 +131,93 @@ def measure_step(
         moments.variance,
         moments.kl_divergence,
     )
-    means = [value.mean().item() for value in values]
+    shares = torch.full_like(moments.entropy, 1 / moments.entropy.numel()) if weights is None else weights
+    means = [(shares.double() * value).sum().item() for value in values]
     means[4] = max(means[4], 0.0) ** 0.5
     return StepMeasurement(*means)
+
+
+@torch.no_grad()
+def visited_states(model: TinyLM, prompts: Int[torch.Tensor, "prompts length"]) -> VisitedStates:
+    """Logits at every state behind some prompts, and the probability that a token is drawn there.
+
+    d(s) = Π_{earlier tokens} π / (3 · prompts)
+
+    Args:
+        model: the policy.
+        prompts: token indices, on the model's device; a task's different prompts make its expectations exact.
+
+    Returns:
+        157 states a prompt, with 12 symbols and answers of three tokens. The weighted mean of their entropies
+        is the expected entropy of a token, a third of the entropy of an answer.
+
+    Example:
+        >>> from entropy_core.simulators.tiny_lm import make_model
+        >>> states = visited_states(make_model(np.random.default_rng(0)), torch.tensor([[1, 3, 11]]))
+        >>> print(states.logits.shape, f"{states.weights.sum():.3f}")
+        torch.Size([157, 12]) 1.000
+    """
+    logits = _logits_of_states(model, prompts)
+    weights, reached = [], torch.full_like(logits[: len(prompts), 0], 1 / len(prompts), dtype=torch.float64)
+    for z in logits.double().split(
+        [len(prompts) * len(SYMBOLS) ** earlier for earlier in range(ANSWER_LENGTH)]
+    ):
+        weights.append(reached / ANSWER_LENGTH)
+        reached = (reached[:, None] * z.softmax(-1)).flatten()
+    return VisitedStates(logits, torch.cat(weights))
+
+
+def compare_states(before: VisitedStates, after: VisitedStates) -> StateComparison:
+    """How a step differs from state to state.
+
+    Args:
+        before: the states under the policy before the step.
+        after: the same states under the policy after it.
+
+    Returns:
+        Three means over the states, computed in float64 from the logits as they are.
+    """
+    logits = before.logits.double()
+    moments = step_moments(logits, after.logits.double() - logits)
+    change, promise = moments.entropy_change, -moments.covariance
+    values = (change - promise).abs(), (change > 0).double(), (change * promise < 0).double()
+    return StateComparison(*((before.weights * value).sum().item() for value in values))
+
+
+def mean_by_prompt(
+    states: VisitedStates, values: Float[torch.Tensor, " states"], prompts: int
+) -> Float[torch.Tensor, " prompts"]:
+    """Mean of a value over the tokens of the answers to each prompt.
+
+    Args:
+        states: of `visited_states`; only the weights count.
+        values: one for each state.
+        prompts: number of prompts.
+
+    Returns:
+        One mean a prompt, in its order.
+    """
+    parts = (prompts * states.weights * values).split(
+        [prompts * len(SYMBOLS) ** k for k in range(ANSWER_LENGTH)]
+    )
+    return sum(part.view(prompts, -1).sum(1) for part in parts)
+
+
+def average_entropy_change(before: VisitedStates, after: VisitedStates) -> AverageChange:
+    """Split a change of the mean entropy along the policy's own states into its two parts; they add up to it.
+
+    Σ d' H' − Σ d H = Σ d ΔH + Σ (d' − d) H'
+
+    Args:
+        before: the states under the policy before the step.
+        after: the same states under the policy after it.
+
+    Returns:
+        Both parts.
+    """
+    old, new = entropy(before.logits.double()), entropy(after.logits.double())
+    within = (before.weights * (new - old)).sum()
+    return AverageChange(within.item(), ((after.weights - before.weights) * new).sum().item())
 
 
 def state_labels(
@@ -148,3 +289,15 @@ def evaluate(generator: np.random.Generator, model: TinyLM, task: Task, count: i
     sampled = sample_answers(generator, model, prompts)
     right = is_right(task, prompts, sampled.tokens).double().mean()
     return Evaluation(right.item(), entropy(sampled.logits.double()).mean().item())
+
+
+def _logits_of_states(model, prompts):
+    """Return logits at the prompts, then behind each prompt and every token, then behind every two."""
+    given, cache, rows = prompts, None, []
+    for _ in range(ANSWER_LENGTH):
+        z, cache = model(given, cache)
+        rows.append(z[:, -1])
+        tokens = torch.arange(len(SYMBOLS), device=prompts.device)
+        given = tokens.repeat(len(given))[:, None]
+        cache = [tuple(kept.repeat_interleave(len(tokens), dim=0) for kept in block) for block in cache]
+    return torch.cat(rows)
