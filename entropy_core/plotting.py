@@ -925,8 +925,9 @@ def paths_beside_baseline(
             said.append(f"{case} {ends(paths)}")
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
-        figure.supxlabel(horizontal, fontsize=11)
-        figure.supylabel(vertical, fontsize=11)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(vertical)
+        panels[-1, 1].set_xlabel(horizontal)
     return ThemedFigure(
         figure,
         f"{vertical} over {horizontal}, every run of {len(said)} cases beside {name}, which goes "

@@ -15,7 +15,6 @@ from entropy_core.simulators.tiny_lm import (
     ArmRecord,
     Settings,
     arm_records,
-    entropy_at_reward,
     entropy_excess,
     evaluate,
     evaluate_exactly,
@@ -23,6 +22,7 @@ from entropy_core.simulators.tiny_lm import (
     run_arms,
     sample_answers,
     student_interval,
+    value_at_reward,
 )
 from tests.simulators.tiny_models import lively_model, schooled_model, weights_of
 
@@ -159,11 +159,11 @@ def test_what_is_kept_at_equal_reward_is_found():
 
 def test_a_level_that_is_not_reached_has_no_entropy():
     rewards, entropies = curve(1.0)
-    found = entropy_at_reward(rewards, entropies, 0.65)
+    found = value_at_reward(rewards, entropies, 0.65)
     assert found == pytest.approx([2 - 0.65 - 0.65**2 / 3] * 2 + [math.nan], abs=1e-4, nan_ok=True)
-    assert np.isnan(entropy_at_reward(rewards, entropies, 0.05)).all()
+    assert np.isnan(value_at_reward(rewards, entropies, 0.05)).all()
     each = np.array([0.7, 0.65, 0.55])
-    assert entropy_at_reward(rewards, entropies, each) == pytest.approx(2 - each - each**2 / 3, abs=1e-4)
+    assert value_at_reward(rewards, entropies, each) == pytest.approx(2 - each - each**2 / 3, abs=1e-4)
 
 
 def test_the_interval_is_that_of_a_t_test():

@@ -15,11 +15,11 @@ from entropy_core.simulators.tiny_lm.comparison import (
     ExactEvaluation,
     Interval,
     arm_records,
-    entropy_at_reward,
     entropy_excess,
     evaluate_exactly,
     run_arms,
     student_interval,
+    value_at_reward,
 )
 from entropy_core.simulators.tiny_lm.measurement import (
     Evaluation,
@@ -91,7 +91,6 @@ __all__ = [
     "distinct_right",
     "draw_prompts",
     "encode",
-    "entropy_at_reward",
     "entropy_excess",
     "evaluate",
     "evaluate_exactly",
@@ -108,6 +107,7 @@ __all__ = [
     "start_run",
     "state_labels",
     "student_interval",
+    "value_at_reward",
     "wanted_numbers",
     "write_csv",
 ]

@@ -34,7 +34,7 @@ __all__ = [
     "ExactEvaluation",
     "Interval",
     "arm_records",
-    "entropy_at_reward",
+    "value_at_reward",
     "entropy_excess",
     "evaluate_exactly",
     "run_arms",
@@ -228,30 +228,31 @@ def arm_records(curves: Mapping[str, ArmCurves]) -> list[ArmRecord]:
     ]
 
 
-def entropy_at_reward(
+def value_at_reward(
     rewards: Real[np.ndarray, "runs records"],
-    entropies: Real[np.ndarray, "runs records"],
+    values: Real[np.ndarray, "runs records"],
     level: float | Real[np.ndarray, " runs"],
 ) -> Float[np.ndarray, " runs"]:
-    """Entropy of each run where its own reward first reaches a level, linear between two records.
+    """What each run has where its own reward first reaches a level, linear between two records.
 
     Args:
         rewards: of each run.
-        entropies: at the same records, in nats.
+        values: at the same records, such as entropies in nats.
         level: reward, one for all runs or one for each.
 
     Returns:
-        Entropies in nats; NaN for a run that starts above the level or never reaches it.
+        One value a run, in the unit of the values; NaN for a run that starts above the level or never
+        reaches it.
 
     Example:
         >>> rewards, entropies = np.array([[0.2, 0.4], [0.2, 0.6]]), np.array([[2.0, 1.5], [2.0, 1.0]])
-        >>> entropy_at_reward(rewards, entropies, 0.5)
+        >>> value_at_reward(rewards, entropies, 0.5)
         array([ nan, 1.25])
     """
     found = []
-    for path, values, wanted in zip(rewards, entropies, np.broadcast_to(level, len(rewards)), strict=True):
+    for path, row, wanted in zip(rewards, values, np.broadcast_to(level, len(rewards)), strict=True):
         reached = path[0] <= wanted <= path.max()
-        found.append(values_at_progress(path[None], values[None], wanted)[0] if reached else np.nan)
+        found.append(values_at_progress(path[None], row[None], wanted)[0] if reached else np.nan)
     return np.array(found)
 
 
@@ -282,8 +283,8 @@ def entropy_excess(
     """
     level = np.minimum(rewards.max(axis=1), baseline_rewards.max(axis=1))
     last = entropies[:, -1] - baseline_entropies[:, -1]
-    base = entropy_at_reward(baseline_rewards, baseline_entropies, level)
-    kept = entropy_at_reward(rewards, entropies, level) - base
+    base = value_at_reward(baseline_rewards, baseline_entropies, level)
+    kept = value_at_reward(rewards, entropies, level) - base
     return EntropyExcess(last, kept, last - kept)
 
 
