@@ -138,6 +138,7 @@ def curve(speed):
     return rewards, 2 - rewards - rewards**2 / 3
 
 
+@pytest.mark.claim("a-brake-keeps-nothing")
 def test_slowness_is_all_that_a_slower_run_keeps():
     excess = entropy_excess(*curve(0.5), *curve(1.0))
     ends = [np.array(r) * 0.7 + 0.1 for r in (0.5, 1.0)]
