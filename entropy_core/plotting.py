@@ -40,6 +40,7 @@ __all__ = [
     "levels_and_points",
     "loop_regimes",
     "means_with_errors",
+    "paths_beside_baseline",
     "prediction_against_measurement",
     "predictions_against_measurement",
     "residuals_against_step",
@@ -904,6 +905,52 @@ def means_with_errors(
     )
 
 
+def paths_beside_baseline(
+    paths_by_case: Mapping[str, tuple[Real[np.ndarray, "_ records"], Real[np.ndarray, "_ records"]]],
+    baseline: tuple[Real[np.ndarray, "_ records"], Real[np.ndarray, "_ records"]],
+    name: str,
+    horizontal: str,
+    vertical: str,
+) -> ThemedFigure:
+    """Paths of all runs of several cases, a panel for each case, the same baseline in every panel.
+
+    Args:
+        paths_by_case: title of each panel to two quantities over the records of its runs, one row a run.
+        baseline: the same two quantities of the runs to compare with; drawn as lines.
+        name: what the baseline is called.
+        horizontal: label of the first quantity, with its unit in brackets.
+        vertical: label of the second quantity, with its unit in brackets.
+
+    Returns:
+        Small multiples, three to a row, with common axes; points are records of a case, lines the baseline.
+    """
+    said, rows = [], -(-len(paths_by_case) // 3)
+    ends = lambda paths: f"from {paths[1][:, 0].mean():.2f} to {paths[1][:, -1].mean():.2f}"  # noqa: E731
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 2.3 * rows + 0.8), layout="constrained")
+        panels = figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False)
+        for axes in panels.flat[len(paths_by_case) :]:
+            axes.set_axis_off()
+        for axes, (case, paths) in zip(panels.flat, paths_by_case.items(), strict=False):
+            for k, (x, y) in enumerate(zip(*baseline, strict=True)):
+                axes.plot(x, y, color=PREDICTION, linewidth=1.2, label=None if k else name)
+            for k, (x, y) in enumerate(zip(*paths, strict=True)):
+                look = {"color": MEASUREMENT, "markersize": 3, "linewidth": 0.6}
+                axes.plot(x, y, "o-", **look, label=None if k else "the arm of the panel")
+            axes.set_title(case)
+            said.append(f"{case} {ends(paths)}")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+        for axes in panels[:, 0]:
+            axes.set_ylabel(vertical)
+        panels[-1, 1].set_xlabel(horizontal)
+    return ThemedFigure(
+        figure,
+        f"{vertical} over {horizontal}, every run of {len(said)} cases beside {name}, which goes "
+        f"{ends(baseline)} in the mean. {'; '.join(said)}.",
+    )
+
+
 def table_against_models(
     labels: Sequence[str],
     printed: Real[np.ndarray, " rows"],
@@ -997,6 +1044,7 @@ def covariance_parts(
 def signed_effects(
     effects_by_panel: Mapping[str, Mapping[str, tuple[float, float]]],
     quantity: str,
+    reach: float = 2.0,
 ) -> ThemedFigure:
     """Signed numbers with their standard errors, a row for each case, a panel for each way to compare.
 
@@ -1004,10 +1052,10 @@ def signed_effects(
         effects_by_panel: title of each panel to the mean and standard error of each case; every panel has the
             same cases.
         quantity: what is measured, with its unit in brackets.
+        reach: standard errors that a bar extends to each side; for few runs Student's t.
 
     Returns:
-        Small multiples with a vertical line at zero; bars are two standard errors to each side, points that
-        are less than two from zero are open.
+        Small multiples with a vertical line at zero; points whose bar meets it are open.
     """
     said = []
     cases = list(next(iter(effects_by_panel.values())))
@@ -1017,8 +1065,8 @@ def signed_effects(
             axes.axvline(0, color=_INK, linewidth=0.8)
             for row, case in zip(rows, cases, strict=True):
                 mean, error = effects[case]
-                face = MEASUREMENT if abs(mean) >= 2 * error else "none"
-                axes.errorbar(mean, row, xerr=2 * error, fmt="o", color=MEASUREMENT, markerfacecolor=face)
+                face = MEASUREMENT if abs(mean) >= reach * error else "none"
+                axes.errorbar(mean, row, xerr=reach * error, fmt="o", color=MEASUREMENT, markerfacecolor=face)
             axes.set_title(title)
             axes.locator_params(axis="x", nbins=3)
             said.append(

@@ -206,6 +206,14 @@ def means_with_errors():
     )
 
 
+def paths_beside_baseline():
+    """Two cases of two runs beside a baseline of one."""
+    x = np.array([[0.0, 1.0], [0.0, 1.0]])
+    cases = {"one": (x, np.array([[2.0, 1.0], [2.0, 0.5]])), "other": (x, np.array([[2.0, 1.5], [1.0, 1.5]]))}
+    baseline = x[:1], np.array([[2.0, 0.25]])
+    return plotting.paths_beside_baseline(cases, baseline, "plain", "time  (steps)", "entropy  (nats)")
+
+
 def table_against_models():
     """Three rows; the second model is a quarter too high in the last."""
     rows = np.array([4.0, 1.0, 0.4])
@@ -241,6 +249,7 @@ def levels_and_points():
 FIGURES = [
     levels_and_points,
     training_runs,
+    paths_beside_baseline,
     table_against_models,
     means_with_errors,
     covariance_parts,
@@ -289,6 +298,10 @@ SAID = {
     covariance_parts: [
         "2 panels",
         "one, within: +0.25, batches +0.16 to +0.34; one, between: -1, batches -1.1 to -0.91",
+    ],
+    paths_beside_baseline: [
+        "every run of 2 cases beside plain, which goes from 2.00 to 0.25 in the mean",
+        "one from 2.00 to 0.75; other from 1.50 to 1.50",
     ],
     signed_effects: [
         "change of entropy  (nats), mean and standard error, 2 panels",
@@ -646,6 +659,20 @@ def test_effects_within_two_errors_of_zero_are_open(drawn):
     bars = [(args[0], kwargs["xerr"], kwargs["markerfacecolor"]) for args, kwargs in drawn("errorbar")]
     filled = plotting.MEASUREMENT
     assert bars == [(0.5, 0.2, filled), (-0.3, 0.04, filled), (-0.25, 0.1, filled), (0.1, 0.12, "none")]
+
+
+def test_bars_of_effects_reach_as_far_as_is_said(drawn):
+    plotting.signed_effects({"one": {"near": (0.3, 0.1), "far": (0.5, 0.1)}}, "change  (nats)", reach=4.0)
+    bars = [(kwargs["xerr"], kwargs["markerfacecolor"]) for _, kwargs in drawn("errorbar")]
+    assert bars == [(0.4, "none"), (0.4, plotting.MEASUREMENT)]
+
+
+def test_the_baseline_is_a_line_in_every_panel(drawn):
+    paths_beside_baseline()
+    lines = [(list(args[1]), kwargs["color"]) for args, kwargs in drawn("plot")]
+    baseline = ([2.0, 0.25], plotting.PREDICTION)
+    cases = [(y, plotting.MEASUREMENT) for y in ([2.0, 1.0], [2.0, 0.5], [2.0, 1.5], [1.0, 1.5])]
+    assert lines == [baseline, *cases[:2], baseline, *cases[2:]]
 
 
 def test_bars_are_the_exact_parts_and_points_the_batches(drawn):
