@@ -52,7 +52,7 @@ def test_states_are_those_of_teacher_forcing_and_their_shares_products_of_probab
     for prompt, a, b in generator.integers(0, [count, 12, 12], (40, 3)):
         answer = torch.tensor([[a, b, 0]])
         logits = answer_logits(MODEL, PROMPTS[prompt : prompt + 1], answer)[0]
-        rows = [prompt, count + 12 * prompt + a, 13 * count + 144 * prompt + 12 * a + b]
+        rows = 157 * prompt + np.array([0, 1 + a, 13 + 12 * a + b])
         assert (states.logits[rows] - logits).abs().max() < 1e-12
         reached = torch.cat([torch.ones(1), logits[:2].softmax(-1)[[0, 1], [a, b]]]).cumprod(0)
         assert states.weights[rows].numpy() == pytest.approx((reached / 3 / count).detach().numpy())
@@ -162,7 +162,7 @@ def test_linear_change_is_the_derivative_of_the_logits():
         logit = answer_logits(model, PROMPTS[1:], torch.zeros(1, 3, dtype=torch.long))[0, 0, token]
         slopes = torch.autograd.grad(logit, list(model.parameters()))
         slope = sum((part * move).sum() for part, move in zip(slopes, step.values(), strict=True))
-        assert linear[1, token].item() == pytest.approx(slope.item(), rel=1e-6)
+        assert linear[157, token].item() == pytest.approx(slope.item(), rel=1e-6)
 
 
 def test_residuals_have_their_orders_at_states_of_a_lively_network():

@@ -12,9 +12,9 @@ from entropy_core.simulators.tiny_lm import (
     Settings,
     advance,
     advance_with_trees,
-    answer_log_probs,
     answer_logits,
     answer_probs,
+    answer_token_log_probs,
     decode,
     draw_prompts,
     every_prompt,
@@ -57,7 +57,7 @@ def test_the_tree_is_that_of_every_answer_written_out(task):
             [a[0] < 10 > a[1] and a[2] < 10 and is_right_by_text(prompt, torch.tensor(a)) for a in answers]
         )
         assert answer_probs(tree)[k].numpy() == pytest.approx(p, abs=1e-12)
-        assert answer_log_probs(tree)[k].numpy() == pytest.approx(np.log(taken), abs=1e-10)
+        assert answer_token_log_probs(tree)[k].numpy() == pytest.approx(np.log(taken), abs=1e-10)
         assert right.sum() > 0
         entropies, covariances = np.zeros(3), np.zeros(3)
         for position in range(3):
@@ -170,7 +170,7 @@ def test_the_logged_covariance_is_that_of_the_tree():
     gained = tree.state_values - tree.state_values[:, :1]
     between = -sum_by_position(tree, batched.entropy(tree.logits) * gained).numpy()
     assert abs(between[:, 0]).max() < 1e-12 < abs(between[:, 1:]).min(), "none at the first token"
-    ell, p = answer_log_probs(tree), answer_probs(tree)[..., None]
+    ell, p = answer_token_log_probs(tree), answer_probs(tree)[..., None]
     advantages = tree.rewards[:, 13:].flatten(1) - tree.state_values[:, :1]
     total = (p * ell * advantages[..., None]).sum(1).numpy()
     assert total == pytest.approx(step.natural_covariance + between, abs=1e-12)

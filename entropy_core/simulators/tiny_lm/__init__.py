@@ -13,11 +13,9 @@ from entropy_core.simulators.tiny_lm.answers import (
     demonstration_probs,
     digit_cross_entropies,
     digit_entropies,
-    every_prompt,
     slip_probs,
 )
 from entropy_core.simulators.tiny_lm.checkpoints import advance_and_save, load_run, save_run
-from entropy_core.simulators.tiny_lm.checkpoints import load_run, save_run
 from entropy_core.simulators.tiny_lm.comparison import (
     ArmCurves,
     ArmRecord,
@@ -54,15 +52,6 @@ from entropy_core.simulators.tiny_lm.model import (
     make_model,
     sample_answers,
 )
-from entropy_core.simulators.tiny_lm.prefix_tree import (
-    PrefixTree,
-    TreeStep,
-    advance_with_trees,
-    answer_log_probs,
-    answer_probs,
-    measure_trees,
-    prefix_tree,
-    sum_by_position,
 from entropy_core.simulators.tiny_lm.paths import (
     PathResiduals,
     Rollout,
@@ -77,6 +66,17 @@ from entropy_core.simulators.tiny_lm.paths import (
     votes_between_groups,
     watch_steps,
 )
+from entropy_core.simulators.tiny_lm.prefix_tree import (
+    PrefixTree,
+    TreeStep,
+    advance_with_trees,
+    answer_probs,
+    answer_token_log_probs,
+    measure_trees,
+    prefix_tree,
+    sum_by_position,
+)
+from entropy_core.simulators.tiny_lm.prefixes import joint_log_probs, prefix_logits, prefix_visits
 from entropy_core.simulators.tiny_lm.pretraining import Phase, PhaseRecord, Prior, imitate, make_prior
 from entropy_core.simulators.tiny_lm.proxy import SampledProxy, sample_proxy
 from entropy_core.simulators.tiny_lm.tasks import (
@@ -111,9 +111,9 @@ __all__ = [
     "CARRIED_ADDITION",
     "DEMONSTRATIONS",
     "DIGIT_SUM",
-    "AverageChange",
     "ArmCurves",
     "ArmRecord",
+    "AverageChange",
     "EntropyExcess",
     "Evaluation",
     "ExactEvaluation",
@@ -143,9 +143,10 @@ __all__ = [
     "answer_log_probs",
     "answer_logits",
     "answer_probs",
+    "answer_token_log_probs",
+    "arm_records",
     "average_entropy_change",
     "compare_states",
-    "arm_records",
     "decode",
     "demonstration_probs",
     "demonstrations",
@@ -156,10 +157,11 @@ __all__ = [
     "encode",
     "entropy_excess",
     "evaluate",
-    "every_prompt",
     "evaluate_exactly",
+    "every_prompt",
     "imitate",
     "is_right",
+    "joint_log_probs",
     "linear_logit_change",
     "load_run",
     "make_model",
@@ -167,12 +169,14 @@ __all__ = [
     "mean_by_prompt",
     "measure_step",
     "measure_trees",
-    "prefix_tree",
     "moved_model",
     "next_rollout",
     "parameter_step",
     "path_residuals",
     "policy_gradient",
+    "prefix_logits",
+    "prefix_tree",
+    "prefix_visits",
     "random_parameter_step",
     "right_answers",
     "run_arms",
@@ -183,11 +187,11 @@ __all__ = [
     "stacked_records",
     "start_run",
     "state_labels",
+    "student_interval",
     "sum_by_position",
+    "value_at_reward",
     "visited_states",
     "votes_between_groups",
-    "student_interval",
-    "value_at_reward",
     "wanted_numbers",
     "watch_steps",
     "write_csv",

@@ -10,37 +10,17 @@ import numpy as np
 import torch
 
 from entropy_core._shapes import Float, Int
-from entropy_core.simulators.tiny_lm.model import TinyLM, answer_logits
-from entropy_core.simulators.tiny_lm.tasks import DEMONSTRATIONS, SYMBOLS, Task, encode, wanted_numbers
+from entropy_core.simulators.tiny_lm.model import TinyLM
+from entropy_core.simulators.tiny_lm.prefixes import joint_log_probs, prefix_logits
+from entropy_core.simulators.tiny_lm.tasks import DEMONSTRATIONS, SYMBOLS, Task, wanted_numbers
 
 __all__ = [
     "answer_log_probs",
     "demonstration_probs",
     "digit_cross_entropies",
     "digit_entropies",
-    "every_prompt",
     "slip_probs",
 ]
-
-
-def every_prompt(task: Task) -> Int[torch.Tensor, "prompts length"]:
-    """Every prompt of a task once, the smallest operands first.
-
-    Args:
-        task: the task.
-
-    Returns:
-        Token indices; `draw_prompts` draws each alike.
-
-    Example:
-        >>> from entropy_core.simulators.tiny_lm import ADDITION, DIGIT_SUM
-        >>> len(every_prompt(DIGIT_SUM)), len(every_prompt(ADDITION))
-        (14, 10000)
-    """
-    count = task.largest + 1 - task.smallest
-    operands = np.indices([count] * task.operands).reshape(task.operands, -1).T + task.smallest
-    ends = np.broadcast_to(encode("+" * (task.operands - 1) + "="), operands.shape)
-    return torch.from_numpy(np.stack([operands // 10, operands % 10, ends], axis=-1)).flatten(1)
 
 
 def demonstration_probs(
@@ -80,7 +60,6 @@ def demonstration_probs(
     return probs
 
 
-@torch.no_grad()
 def answer_log_probs(
     model: TinyLM, prompts: Int[torch.Tensor, "batch length"]
 ) -> Float[np.ndarray, "batch symbols symbols symbols"]:
@@ -90,7 +69,7 @@ def answer_log_probs(
 
     Args:
         model: the policy.
-        prompts: token indices, on the model's device; each costs 144 rows of one pass.
+        prompts: token indices, on the model's device.
 
     Returns:
         log p by first, second and third symbol, in float64.
@@ -101,14 +80,7 @@ def answer_log_probs(
         >>> round(float(log_probs[0, 4, 5, 4]), 3)  # uniform: −3 log 12
         -7.455
     """
-    count = len(SYMBOLS)
-    symbols = torch.arange(count, device=prompts.device)
-    pairs = torch.cartesian_prod(symbols, symbols)
-    answers = torch.cat([pairs, torch.zeros_like(pairs[:, :1])], dim=1)  # the last one is not read
-    logits = answer_logits(model, prompts.repeat_interleave(count**2, dim=0), answers.repeat(len(prompts), 1))
-    log_probs = logits.double().log_softmax(-1).view(-1, count, count, 3, count)
-    first, second = log_probs[:, 0, 0, 0], log_probs[:, :, 0, 1]
-    return (first[:, :, None, None] + second[..., None] + log_probs[..., 2, :]).cpu().numpy()
+    return joint_log_probs(prefix_logits(model, prompts).double()).cpu().numpy()
 
 
 def digit_entropies(

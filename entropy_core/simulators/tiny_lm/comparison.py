@@ -15,16 +15,11 @@ from scipy import stats
 from tqdm import tqdm
 
 from entropy_core._shapes import Float, Real
-from entropy_core.batched import entropy, log_probs
+from entropy_core.batched import entropy
 from entropy_core.simulators.ppo import values_at_progress
 from entropy_core.simulators.tiny_lm.model import TinyLM
-from entropy_core.simulators.tiny_lm.tasks import (
-    ANSWER_LENGTH,
-    SYMBOLS,
-    Task,
-    encode,
-    is_right,
-)
+from entropy_core.simulators.tiny_lm.prefixes import TOKENS, joint_log_probs, prefix_logits, prefix_visits
+from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, Task, every_prompt, is_right
 from entropy_core.simulators.tiny_lm.training import Settings, advance, start_run
 
 __all__ = [
@@ -125,7 +120,6 @@ class Interval(NamedTuple):
     count: int
 
 
-@torch.no_grad()
 def evaluate_exactly(model: TinyLM, task: Task, samples: int = 64) -> ExactEvaluation:
     """Reward, entropy and diversity of a policy, from the probabilities of all answers to all prompts.
 
@@ -147,21 +141,13 @@ def evaluate_exactly(model: TinyLM, task: Task, samples: int = 64) -> ExactEvalu
             f"evaluate_exactly goes through all prompts of one operand and needs samples of at least 1; got "
             f"{task.operands} operands and {samples} samples. For other tasks draw prompts with evaluate."
         )
-    device, symbols = model.head.weight.device, torch.arange(len(SYMBOLS))
-    prompts = torch.tensor([encode(f"{n:02d}=") for n in range(task.smallest, task.largest + 1)])
-    answers = torch.cartesian_prod(*[symbols] * ANSWER_LENGTH)
+    prompts = every_prompt(task)
+    answers = torch.cartesian_prod(*[torch.arange(TOKENS)] * ANSWER_LENGTH)
     right = torch.stack([is_right(task, prompt.expand(len(answers), -1), answers) for prompt in prompts])
-    given, cache, nats = prompts, None, 0.0
-    reached = torch.ones(len(prompts), dtype=torch.float64)
-    for token in range(ANSWER_LENGTH):  # after each beginning once
-        if token:
-            given = symbols.repeat(len(reached) // len(symbols))[:, None]
-            cache = [tuple(x.repeat_interleave(len(symbols), 0) for x in pair) for pair in cache]
-        logits, cache = model(given.to(device), cache)
-        logits = logits[:, -1].double().cpu()
-        nats += (reached * entropy(logits)).sum().item() / (ANSWER_LENGTH * len(prompts))
-        reached = (reached[:, None] * log_probs(logits).exp()).flatten()
-    chances = torch.where(right, reached.view(len(prompts), -1), 0.0).clamp(max=1)
+    logits = prefix_logits(model, prompts.to(model.head.weight.device)).double().cpu()
+    nats = (prefix_visits(logits) * entropy(logits)).sum().item() / (ANSWER_LENGTH * len(prompts))
+    reached = joint_log_probs(logits).exp().flatten(1)
+    chances = torch.where(right, reached, 0.0).clamp(max=1)
     distinct = -torch.expm1(samples * torch.log1p(-chances))
     return ExactEvaluation(chances.sum(1).mean().item(), nats, distinct.sum(1).mean().item())
 

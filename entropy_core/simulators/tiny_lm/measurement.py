@@ -8,6 +8,7 @@ import torch
 from entropy_core._shapes import Bool, Float, Int
 from entropy_core.batched import entropy, step_moments
 from entropy_core.simulators.tiny_lm.model import TinyLM, sample_answers
+from entropy_core.simulators.tiny_lm.prefixes import prefix_logits, prefix_visits
 from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, SYMBOLS, Task, draw_prompts, is_right
 
 __all__ = [
@@ -63,8 +64,7 @@ class VisitedStates(NamedTuple):
     """Every state that an answer to some prompts can come through, and how often it does.
 
     Args:
-        logits: z in nats, one row for each state: first the prompts, then every first token behind each
-            prompt, then every two.
+        logits: z in nats, one row for each state, prompt by prompt, in the order of `prefixes`.
         weights: share of all tokens that are drawn at the state, prompts being equally frequent; the shares
             add up to 1.
     """
@@ -137,11 +137,10 @@ def measure_step(
     return StepMeasurement(*means)
 
 
-@torch.no_grad()
 def visited_states(model: TinyLM, prompts: Int[torch.Tensor, "prompts length"]) -> VisitedStates:
     """Logits at every state behind some prompts, and the probability that a token is drawn there.
 
-    d(s) = Π_{earlier tokens} π / (3 · prompts)
+    Π π of the earlier tokens / (3 · prompts)
 
     Args:
         model: the policy.
@@ -157,14 +156,9 @@ def visited_states(model: TinyLM, prompts: Int[torch.Tensor, "prompts length"]) 
         >>> print(states.logits.shape, f"{states.weights.sum():.3f}")
         torch.Size([157, 12]) 1.000
     """
-    logits = _logits_of_states(model, prompts)
-    weights, reached = [], torch.full_like(logits[: len(prompts), 0], 1 / len(prompts), dtype=torch.float64)
-    for z in logits.double().split(
-        [len(prompts) * len(SYMBOLS) ** earlier for earlier in range(ANSWER_LENGTH)]
-    ):
-        weights.append(reached / ANSWER_LENGTH)
-        reached = (reached[:, None] * z.softmax(-1)).flatten()
-    return VisitedStates(logits, torch.cat(weights))
+    logits = prefix_logits(model, prompts)
+    weights = prefix_visits(logits.double()) / (ANSWER_LENGTH * len(prompts))
+    return VisitedStates(logits.flatten(0, 1), weights.flatten())
 
 
 def compare_states(before: VisitedStates, after: VisitedStates) -> StateComparison:
@@ -197,10 +191,7 @@ def mean_by_prompt(
     Returns:
         One mean a prompt, in its order.
     """
-    parts = (prompts * states.weights * values).split(
-        [prompts * len(SYMBOLS) ** k for k in range(ANSWER_LENGTH)]
-    )
-    return sum(part.view(prompts, -1).sum(1) for part in parts)
+    return (prompts * states.weights * values).view(prompts, -1).sum(1)
 
 
 def average_entropy_change(before: VisitedStates, after: VisitedStates) -> AverageChange:
@@ -289,15 +280,3 @@ def evaluate(generator: np.random.Generator, model: TinyLM, task: Task, count: i
     sampled = sample_answers(generator, model, prompts)
     right = is_right(task, prompts, sampled.tokens).double().mean()
     return Evaluation(right.item(), entropy(sampled.logits.double()).mean().item())
-
-
-def _logits_of_states(model, prompts):
-    """Return logits at the prompts, then behind each prompt and every token, then behind every two."""
-    given, cache, rows = prompts, None, []
-    for _ in range(ANSWER_LENGTH):
-        z, cache = model(given, cache)
-        rows.append(z[:, -1])
-        tokens = torch.arange(len(SYMBOLS), device=prompts.device)
-        given = tokens.repeat(len(given))[:, None]
-        cache = [tuple(kept.repeat_interleave(len(tokens), dim=0) for kept in block) for block in cache]
-    return torch.cat(rows)

@@ -1,7 +1,6 @@
 """Every answer of a policy at once: a tree of prefixes, in which expectations are sums and nothing is drawn.
 
-An answer has three tokens out of twelve, so a prompt has 1728 answers and 157 prefixes that a token follows:
-the empty one, the 12 of one token, the 144 of two, in this order. Position t stands for the prefixes of t − 1
+Prefixes stand in the order of `prefixes`. Position t stands for the prefixes of t − 1
 tokens. What is a mean over prefixes weighs each by the probability that an answer passes through it.
 """
 
@@ -18,22 +17,26 @@ from entropy_core.batched import (
     step_moments,
 )
 from entropy_core.simulators.tiny_lm.model import TinyLM
-from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, SYMBOLS, Task, is_right
+from entropy_core.simulators.tiny_lm.prefixes import (
+    PREFIXES,
+    TOKENS,
+    joint_log_probs,
+    prefix_logits,
+    prefix_visits,
+)
+from entropy_core.simulators.tiny_lm.tasks import ANSWER_LENGTH, Task, is_right
 from entropy_core.simulators.tiny_lm.training import Run, advance
 
 __all__ = [
     "PrefixTree",
     "TreeStep",
     "advance_with_trees",
-    "answer_log_probs",
+    "answer_token_log_probs",
     "answer_probs",
     "measure_trees",
     "prefix_tree",
     "sum_by_position",
 ]
-
-TOKENS = len(SYMBOLS)
-PREFIXES = [TOKENS**position for position in range(ANSWER_LENGTH)]
 
 
 class PrefixTree(NamedTuple):
@@ -99,18 +102,18 @@ def prefix_tree(model: TinyLM, task: Task, prompts: Int[torch.Tensor, "prompts l
         >>> print(f"{answer_probs(tree)[tree.rewards[:, 13:].flatten(1) == 1].sum() * 12**3:.3f}")
         75.000
     """
-    logits = _every_logit(model, prompts)
+    logits = prefix_logits(model, prompts).double()
     everything = torch.cartesian_prod(*[torch.arange(TOKENS, device=prompts.device)] * ANSWER_LENGTH)
     asked = prompts.repeat_interleave(len(everything), dim=0)
     right = is_right(task, asked, everything.repeat(len(prompts), 1))
     rewards = torch.zeros_like(logits)
     rewards[:, -PREFIXES[-1] :] = right.view(len(prompts), -1, TOKENS).to(logits.dtype)
     policy = probs(logits)
-    visits, state_values, action_values = _visits(policy), *_values(policy, rewards)
+    visits, state_values, action_values = prefix_visits(logits), *_values(policy, rewards)
     return PrefixTree(logits, visits, rewards, action_values - state_values[..., None], state_values)
 
 
-def answer_log_probs(tree: PrefixTree) -> Float[torch.Tensor, "prompts answers tokens"]:
+def answer_token_log_probs(tree: PrefixTree) -> Float[torch.Tensor, "prompts answers tokens"]:
     """Log-probability of each token of every answer.
 
     Args:
@@ -132,9 +135,9 @@ def answer_probs(tree: PrefixTree) -> Float[torch.Tensor, "prompts answers"]:
         tree: of a policy.
 
     Returns:
-        One probability an answer, shape [prompts, 1728], in the order of `answer_log_probs`.
+        One probability an answer, shape [prompts, 1728], in the order of `answer_token_log_probs`.
     """
-    return answer_log_probs(tree).sum(-1).exp()
+    return joint_log_probs(tree.logits).exp().flatten(1)
 
 
 def sum_by_position(
@@ -202,27 +205,6 @@ def advance_with_trees(run: Run, prompts: Int[torch.Tensor, "prompts length"], s
     for _ in tqdm(range(steps), delay=5, desc=f"{run.settings.arm}, every answer"):
         trees.append(prefix_tree(advance(run, 1).model, run.task, prompts))
     return [measure_trees(*pair) for pair in zip(trees[:-1], trees[1:], strict=True)]
-
-
-@torch.no_grad()
-def _every_logit(model, prompts):
-    """Return the logits at every prefix; keys and values of a prefix are computed once and handed down."""
-    given, cache, found = prompts, None, []
-    for position in range(ANSWER_LENGTH):
-        z, cache = model(given, cache)
-        found.append(z[:, -1].double().view(len(prompts), -1, TOKENS))
-        if position < ANSWER_LENGTH - 1:
-            given = torch.arange(TOKENS, device=prompts.device).repeat(len(z))[:, None]
-            cache = [tuple(x.repeat_interleave(TOKENS, dim=0) for x in pair) for pair in cache]
-    return torch.cat(found, dim=1)
-
-
-def _visits(policy):
-    """Return the probability of each prefix, the shortest first."""
-    found = [torch.ones_like(policy[:, :1, 0])]
-    for part in policy.split(PREFIXES, dim=1)[:-1]:
-        found.append((found[-1][..., None] * part).flatten(1))
-    return torch.cat(found, dim=1)
 
 
 def _values(policy, rewards):
