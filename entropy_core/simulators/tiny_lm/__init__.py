@@ -31,7 +31,7 @@ from entropy_core.simulators.tiny_lm.prefix_tree import (
     answer_log_probs,
     answer_probs,
     measure_trees,
-    prefix_tree,
+    read_prefix_tree,
     sum_by_position,
 )
 from entropy_core.simulators.tiny_lm.pretraining import Phase, PhaseRecord, Prior, imitate, make_prior
@@ -101,7 +101,7 @@ __all__ = [
     "make_prior",
     "measure_step",
     "measure_trees",
-    "prefix_tree",
+    "read_prefix_tree",
     "right_answers",
     "sample_answers",
     "sample_proxy",
