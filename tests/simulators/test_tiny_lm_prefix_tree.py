@@ -19,7 +19,8 @@ from entropy_core.simulators.tiny_lm import (
     draw_prompts,
     every_prompt,
     measure_trees,
-    prefix_tree,
+    read_prefix_tree,
+    sample_answers,
     sample_proxy,
     start_run,
     sum_by_position,
@@ -48,7 +49,7 @@ def test_the_tree_is_that_of_every_answer_written_out(task):
     """Probabilities, values and covariances by explicit sums over 1728 answers."""
     model = lively_model()
     prompts = draw_prompts(np.random.default_rng(1), task, 2)
-    tree = prefix_tree(model, task, prompts)
+    tree = read_prefix_tree(model, task, prompts)
     for k, prompt in enumerate(prompts):
         by_token = told_apart(model, prompt)
         taken = np.take_along_axis(by_token, EVERY.numpy()[..., None], -1)[..., 0]
@@ -91,7 +92,7 @@ def test_the_tree_is_that_of_every_answer_written_out(task):
 
 def test_the_tree_is_a_table_of_responses():
     """The functions of the chapter on sequences, which know any tree, find the same visits and advantages."""
-    tree = prefix_tree(lively_model(), DIGIT_SUM, every_prompt(DIGIT_SUM)[:3])
+    tree = read_prefix_tree(lively_model(), DIGIT_SUM, every_prompt(DIGIT_SUM)[:3])
     following = torch.full((157, 12), -1)
     following[:13] = torch.arange(1, 157).view(13, 12)
     assert (tree.visits - batched.expected_visits(tree.logits, following, 3)).abs().max() < 1e-14
@@ -104,7 +105,7 @@ def test_the_tree_is_a_table_of_responses():
 def test_a_natural_step_on_the_tree_keeps_the_promise():
     """Move the tree's own logits by η A: the covariance is that with A, and the alignment is 1."""
     model = schooled_model()
-    before = prefix_tree(model, DIGIT_SUM, every_prompt(DIGIT_SUM))
+    before = read_prefix_tree(model, DIGIT_SUM, every_prompt(DIGIT_SUM))
     size = 1e-4
     for name, push in {
         "natural": before.advantages,
@@ -122,8 +123,8 @@ def test_a_measured_step_is_that_of_the_reference():
     """The exact change at each prefix, weighted by hand with the visits of before."""
     run = start_run(2, schooled_model(), DIGIT_SUM, FEW._replace(learning_rate=5e-3))
     prompts = every_prompt(DIGIT_SUM)
-    before = prefix_tree(run.model, DIGIT_SUM, prompts)
-    after = prefix_tree(advance(run, 1).model, DIGIT_SUM, prompts)
+    before = read_prefix_tree(run.model, DIGIT_SUM, prompts)
+    after = read_prefix_tree(advance(run, 1).model, DIGIT_SUM, prompts)
     z, moved = before.logits.numpy(), (after.logits - before.logits).numpy()
     change = reference.entropy_change(z, moved) * before.visits.numpy()
     ends = np.cumsum([0, 1, 12, 144])
@@ -153,7 +154,7 @@ def test_following_a_run_does_not_disturb_it():
 def test_sampled_rewards_are_those_of_the_tree():
     """Four thousand answers of a run agree with the exact success, within four standard errors."""
     run = advance(start_run(4, schooled_model(), DIGIT_SUM, Settings(samples=256, minibatches=1)), 1)
-    tree = prefix_tree(schooled_model(), DIGIT_SUM, every_prompt(DIGIT_SUM))
+    tree = read_prefix_tree(schooled_model(), DIGIT_SUM, every_prompt(DIGIT_SUM))
     success = measure_trees(tree, tree).expected_reward
     drawn = draw_prompts(np.random.default_rng(4).spawn(2)[0], DIGIT_SUM, 16)
     expected = success[(10 * drawn[:, 0] + drawn[:, 1] - 7).numpy()]
@@ -165,7 +166,7 @@ def test_sampled_rewards_are_those_of_the_tree():
 def test_the_logged_covariance_is_that_of_the_tree():
     """Means over batches against sums over all answers, with the weight of a normalised group."""
     model, generator = schooled_model(), np.random.default_rng(7)
-    tree = prefix_tree(model, DIGIT_SUM, every_prompt(DIGIT_SUM))
+    tree = read_prefix_tree(model, DIGIT_SUM, every_prompt(DIGIT_SUM))
     step = measure_trees(tree, tree)
     gained = tree.state_values - tree.state_values[:, :1]
     between = -sum_by_position(tree, batched.entropy(tree.logits) * gained).numpy()
@@ -182,6 +183,24 @@ def test_the_logged_covariance_is_that_of_the_tree():
     assert score(rows[:, 0], expected[0]) < 4
     assert score(rows[:, 1], expected[1]) > 4, "states with one token hide what is within"
     assert rows[:, 0] == pytest.approx(rows[:, 1] + rows[:, 2])
+
+
+def test_a_batch_is_logged_as_by_hand():
+    """The same draws, judged and multiplied token by token."""
+    model, generator = schooled_model(), np.random.default_rng(8)
+    proxy = sample_proxy(np.random.default_rng(8), model, DIGIT_SUM, 4, 6)
+    asked = draw_prompts(generator, DIGIT_SUM, 4).repeat_interleave(6, 0)
+    drawn = sample_answers(generator, model, asked)
+    right = [is_right_by_text(p, a) for p, a in zip(asked, drawn.tokens, strict=True)]
+    rewards = np.array(right, float).reshape(4, 6)
+    assert rewards.sum() > 0
+    gains = (rewards - rewards.mean(1, keepdims=True)) / (rewards.std(1, ddof=1, keepdims=True) + 1e-6)
+    p = drawn.logits.softmax(-1).numpy()
+    ell = np.log(np.take_along_axis(p, drawn.tokens.numpy()[..., None], -1)[..., 0])
+    centred = ell - (p * np.log(p)).sum(-1)
+    assert proxy.total == pytest.approx((ell * gains.reshape(-1, 1)).mean())
+    assert proxy.within_by_entropy == pytest.approx((centred * gains.reshape(-1, 1)).mean())
+    assert proxy.total != pytest.approx(proxy.within_by_entropy, rel=1e-3)
 
 
 def test_prompts_with_a_carry():

@@ -73,7 +73,7 @@ from entropy_core.simulators.tiny_lm.prefix_tree import (
     answer_probs,
     answer_token_log_probs,
     measure_trees,
-    prefix_tree,
+    read_prefix_tree,
     sum_by_position,
 )
 from entropy_core.simulators.tiny_lm.prefixes import joint_log_probs, prefix_logits, prefix_visits
@@ -178,6 +178,7 @@ __all__ = [
     "prefix_tree",
     "prefix_visits",
     "random_parameter_step",
+    "read_prefix_tree",
     "right_answers",
     "run_arms",
     "sample_answers",

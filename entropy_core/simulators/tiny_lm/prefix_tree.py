@@ -34,7 +34,7 @@ __all__ = [
     "answer_token_log_probs",
     "answer_probs",
     "measure_trees",
-    "prefix_tree",
+    "read_prefix_tree",
     "sum_by_position",
 ]
 
@@ -82,7 +82,7 @@ class TreeStep(NamedTuple):
     plain_alignment: float
 
 
-def prefix_tree(model: TinyLM, task: Task, prompts: Int[torch.Tensor, "prompts length"]) -> PrefixTree:
+def read_prefix_tree(model: TinyLM, task: Task, prompts: Int[torch.Tensor, "prompts length"]) -> PrefixTree:
     """Read a policy at every prefix, each once, and work out who gains what.
 
     d(s) = Π π of the prefix's tokens, V(s) = Σ_a π(a|s) Q(s, a), A = Q − V
@@ -98,7 +98,7 @@ def prefix_tree(model: TinyLM, task: Task, prompts: Int[torch.Tensor, "prompts l
     Example:
         >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM, encode, make_model
         >>> uniform, prompts = make_model(np.random.default_rng(0)), torch.tensor([encode("13=")])
-        >>> tree = prefix_tree(uniform, DIGIT_SUM, prompts)
+        >>> tree = read_prefix_tree(uniform, DIGIT_SUM, prompts)
         >>> print(f"{answer_probs(tree)[tree.rewards[:, 13:].flatten(1) == 1].sum() * 12**3:.3f}")
         75.000
     """
@@ -201,9 +201,9 @@ def advance_with_trees(run: Run, prompts: Int[torch.Tensor, "prompts length"], s
     Returns:
         One measurement a step. More than five seconds show their progress.
     """
-    trees = [prefix_tree(run.model, run.task, prompts)]
+    trees = [read_prefix_tree(run.model, run.task, prompts)]
     for _ in tqdm(range(steps), delay=5, desc=f"{run.settings.arm}, every answer"):
-        trees.append(prefix_tree(advance(run, 1).model, run.task, prompts))
+        trees.append(read_prefix_tree(advance(run, 1).model, run.task, prompts))
     return [measure_trees(*pair) for pair in zip(trees[:-1], trees[1:], strict=True)]
 
 
