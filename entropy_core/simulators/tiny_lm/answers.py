@@ -42,7 +42,7 @@ def demonstration_probs(
         ValueError: the kind is unknown.
 
     Example:
-        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM
+        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM, encode
         >>> probs = demonstration_probs(DIGIT_SUM, torch.tensor([encode("13=")]), "clean")
         >>> round(1 / probs[0, 4, 5, 4])
         75
@@ -75,7 +75,7 @@ def answer_log_probs(
         log p by first, second and third symbol, in float64.
 
     Example:
-        >>> from entropy_core.simulators.tiny_lm import make_model
+        >>> from entropy_core.simulators.tiny_lm import encode, make_model
         >>> log_probs = answer_log_probs(make_model(np.random.default_rng(0)), torch.tensor([encode("13=")]))
         >>> round(float(log_probs[0, 4, 5, 4]), 3)  # uniform: −3 log 12
         -7.455
@@ -97,7 +97,7 @@ def digit_entropies(
         H₁, H₂ and H₃, from 0 to log 12.
 
     Example:
-        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM
+        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM, encode
         >>> prompt = torch.tensor([encode("13=")])
         >>> digit_entropies(demonstration_probs(DIGIT_SUM, prompt, "clean")).round(2).tolist()
         [[2.28, 2.04, 0.0]]
@@ -161,7 +161,7 @@ def slip_probs(
         One for each prompt and slip. What is not three digits has no number and counts nowhere.
 
     Example:
-        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM
+        >>> from entropy_core.simulators.tiny_lm import DIGIT_SUM, every_prompt
         >>> prompts = every_prompt(DIGIT_SUM)
         >>> probs = demonstration_probs(DIGIT_SUM, prompts, "aligned")
         >>> slip_probs(DIGIT_SUM, prompts, probs, [-1, 0, 6]).mean(0).round(6).tolist()
