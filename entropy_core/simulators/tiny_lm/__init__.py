@@ -7,6 +7,16 @@ anything, and `entropy_core.simulators` does not load it.
 A prior for `DIGIT_SUM` takes some eight seconds on one core, a run of 60 steps some four.
 """
 
+from entropy_core.simulators.tiny_lm.answer_trees import (
+    PrefixTree,
+    TreeStep,
+    advance_with_trees,
+    answer_log_probs,
+    answer_probs,
+    measure_trees,
+    read_prefix_tree,
+    sum_by_position,
+)
 from entropy_core.simulators.tiny_lm.checkpoints import load_run, save_run
 from entropy_core.simulators.tiny_lm.measurement import (
     Evaluation,
@@ -23,16 +33,6 @@ from entropy_core.simulators.tiny_lm.model import (
     answer_logits,
     make_model,
     sample_answers,
-)
-from entropy_core.simulators.tiny_lm.prefix_tree import (
-    PrefixTree,
-    TreeStep,
-    advance_with_trees,
-    answer_log_probs,
-    answer_probs,
-    measure_trees,
-    read_prefix_tree,
-    sum_by_position,
 )
 from entropy_core.simulators.tiny_lm.pretraining import Phase, PhaseRecord, Prior, imitate, make_prior
 from entropy_core.simulators.tiny_lm.proxy import SampledProxy, sample_proxy
