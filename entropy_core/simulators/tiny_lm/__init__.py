@@ -16,6 +16,33 @@ from entropy_core.simulators.tiny_lm.model import ModelSize, SampledAnswers, Tin
 from entropy_core.simulators.tiny_lm.paths import PathResiduals, Rollout, WatchedStep, linear_logit_change, moved_model, next_rollout, parameter_step, path_residuals, policy_gradient, random_parameter_step, votes_between_groups, watch_steps
 from entropy_core.simulators.tiny_lm.prefix_tree import PrefixTree, TreeStep, advance_with_trees, answer_probs, answer_token_log_probs, measure_trees, read_prefix_tree, sum_by_position
 from entropy_core.simulators.tiny_lm.prefixes import joint_log_probs, prefix_logits, prefix_visits
+from entropy_core.simulators.tiny_lm.answer_trees import (
+    PrefixTree,
+    TreeStep,
+    advance_with_trees,
+    answer_log_probs,
+    answer_probs,
+    measure_trees,
+    read_prefix_tree,
+    sum_by_position,
+)
+from entropy_core.simulators.tiny_lm.checkpoints import load_run, save_run
+from entropy_core.simulators.tiny_lm.measurement import (
+    Evaluation,
+    StepMeasurement,
+    distinct_right,
+    evaluate,
+    measure_step,
+    state_labels,
+)
+from entropy_core.simulators.tiny_lm.model import (
+    ModelSize,
+    SampledAnswers,
+    TinyLM,
+    answer_logits,
+    make_model,
+    sample_answers,
+)
 from entropy_core.simulators.tiny_lm.pretraining import Phase, PhaseRecord, Prior, imitate, make_prior
 from entropy_core.simulators.tiny_lm.proxy import SampledProxy, sample_proxy
 from entropy_core.simulators.tiny_lm.tasks import ADDITION, CARRIED_ADDITION, DEMONSTRATIONS, DIGIT_SUM, Task, decode, demonstrations, draw_prompts, encode, every_prompt, is_right, right_answers, wanted_numbers
