@@ -5,6 +5,7 @@ the fresh outputs of each chapter whose cells all passed are kept for the build 
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,13 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     if config.getoption("keep_outputs") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Keeper(config.rootpath, Path(config.getoption("keep_outputs"))))
+
+
+def pytest_collection_modifyitems(items):
+    """Put what computes longest first (chapters, builds, long files): processes then end together."""
+    count = Counter(item.path for item in items)
+    kinds = {item.path: (item.path.suffix != ".ipynb", item.path.parent.name != "book") for item in items}
+    items.sort(key=lambda item: (kinds[item.path], -count[item.path], item.path.as_posix()))
 
 
 def pytest_runtest_setup(item):
