@@ -46,7 +46,7 @@ test: $(LINT)  ## every test and every chapter, in one pytest run
 	@rm -rf _build/stamp _build/tests.xml $(CACHE) && mkdir -p _build
 	@$(PY) -m book._tools.stamp open
 	@echo '== tests and chapters'
-	$(PY) -m pytest -n $(JOBS) --dist loadscope --durations=15 --junitxml=_build/tests.xml --keep-outputs=$(CACHE)
+	$(PY) -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder --durations=15 --junitxml=_build/tests.xml --keep-outputs=$(CACHE)
 	@$(PY) -m book._tools.stamp seal
 
 book: $(READY)  ## render the book from the last test run; test first if anything changed since

@@ -6,6 +6,7 @@ The truth is the data given to each figure, or arithmetic a reader can redo.
 import re
 import subprocess
 import sys
+from functools import cache
 from xml.etree import ElementTree
 
 import numpy as np
@@ -382,9 +383,8 @@ SAID = {
 }
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """What a figure hands to matplotlib: data of lines and bars, labels and texts."""
+def recorder(monkeypatch):
+    """Return what figures hand to matplotlib from now on, by the name of the method."""
     calls = []
 
     def spy(name):
@@ -414,17 +414,31 @@ def drawn(monkeypatch):
     return lambda name: [(args, kwargs) for called, args, kwargs in calls if called == name]
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """What a figure hands to matplotlib: data of lines and bars, labels and texts."""
+    return recorder(monkeypatch)
+
+
+@cache
+def made(figure):
+    """Draw a figure of FIGURES once for all tests; return it and the names of its axes."""
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = recorder(patch)
+        picture = figure()
+    return picture, [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 def test_description_states_the_data(figure):
-    alt = figure().alt
+    alt = made(figure)[0].alt
     missing = [words for words in SAID[figure] if words not in alt]
     assert missing == [], alt
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-def test_axes_are_named_with_units(figure, drawn):
-    figure()
-    labels = [args[0] for name in ("set_xlabel", "set_ylabel") for args, _ in drawn(name) if args[0]]
+def test_axes_are_named_with_units(figure):
+    labels = made(figure)[1]
     assert len(labels) >= 2
     bare = [label for label in labels if "(" not in label]
     dimensionless = {
@@ -440,21 +454,23 @@ def test_axes_are_named_with_units(figure, drawn):
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_svg_is_well_formed_described_and_themed(figure):
-    made = figure()
-    root = ElementTree.fromstring(made.svg)
+    picture = made(figure)[0]
+    root = ElementTree.fromstring(picture.svg)
     assert root.get("role") == "img"
-    assert root.get("aria-label") == made.alt
-    assert "currentColor" in made.svg
-    assert f"var(--measurement, {plotting.MEASUREMENT})" in made.svg
-    assert "#010203" not in made.svg
-    assert "<metadata" not in made.svg
-    background = [path for path in re.findall(r'style="fill: (#[0-9a-f]{6})', made.svg) if path == "#ffffff"]
+    assert root.get("aria-label") == picture.alt
+    assert "currentColor" in picture.svg
+    assert f"var(--measurement, {plotting.MEASUREMENT})" in picture.svg
+    assert "#010203" not in picture.svg
+    assert "<metadata" not in picture.svg
+    background = [
+        path for path in re.findall(r'style="fill: (#[0-9a-f]{6})', picture.svg) if path == "#ffffff"
+    ]
     assert background == [], "no card behind the figure"
 
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_equal_data_give_equal_text(figure):
-    assert figure().svg == figure().svg
+    assert figure().svg == made(figure)[0].svg
 
 
 def test_two_processes_give_equal_text():
@@ -467,7 +483,7 @@ def test_two_processes_give_equal_text():
 
 
 def test_figures_on_one_page_share_no_id_and_every_reference_is_kept():
-    drawings = [figure().svg for figure in FIGURES]
+    drawings = [made(figure)[0].svg for figure in FIGURES]
     ids = [name for svg in drawings for name in re.findall(r' id="([^"]+)"', svg)]
     assert len(ids) > len(FIGURES)
     assert len(ids) == len(set(ids))

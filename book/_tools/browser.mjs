@@ -1,10 +1,11 @@
 // Reads the built book as a reader's browser does, from file://, and reports whatever is wrong with it.
 //
-//   node book/_tools/browser.mjs [--html _build/html] [--screenshots _build/screenshots] [--self-test]
+//   node book/_tools/browser.mjs [--html _build/html] [--screenshots _build/screenshots] [--every-word] [--self-test]
 //
 // Over every page: no request leaves the machine, nothing is logged as an error, every formula is rendered, every
 // figure has a description and a numbered caption, links and anchors lead somewhere, nothing overflows a 375 px screen,
 // axe-core finds nothing serious or critical in light or dark, and search finds what is there and nothing else.
+// Of words that are painted alike axe-core measures the contrast of one; --every-word has it measure each.
 // Exit status: 0 clean, 1 findings, 2 something to install.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -21,6 +22,7 @@ const NARROW = { width: 375, height: 800 };
 const FOUND_QUERIES = ['entropy', 'covariance', 'softmax'];
 const SHOWN = 12; // findings printed for each page
 const ABSENT_QUERY = 'qzxvkwj';
+const COLOUR_RULES = ['color-contrast', 'link-in-text-block']; // the rules of axe-core that read a colour
 const CHROMIUM_FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
@@ -106,6 +108,100 @@ function overflowing() {
   return [`${tagName.toLowerCase()} ${className}: ${textContent.trim().replace(/\s+/g, ' ').slice(0, 80)}`];
 }
 
+/** A number for all that the page holds, where it stands and whether it is seen: for all but its colours. Runs in the browser. */
+function shapeOf() {
+  let hash = 0;
+  const add = (text) => {
+    for (let k = 0; k < text.length; k++) hash = (Math.imul(hash, 31) + text.charCodeAt(k)) | 0;
+  };
+  for (const node of document.querySelectorAll('*')) {
+    const { x, y, width, height } = node.getBoundingClientRect();
+    const seen = node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    add(`${node.tagName} ${x} ${y} ${width} ${height} ${seen}`);
+    for (const { name, value } of node.attributes) if (!['data-theme', 'data-alike'].includes(name)) add(`${name} ${value}`);
+  }
+  add(document.documentElement.textContent);
+  return hash;
+}
+
+/**
+ * Marks words whose contrast that of an earlier word settles, so that axe-core measures one word of each kind. Runs in the browser.
+ *
+ * Two words are of one kind if they and all elements around them, up to the root, have the same styles. What is painted
+ * under a word is then the same as well, unless something else lies there: so a word counts only if its text stays
+ * within every box around it that paints or clips, and touches nothing that is out of the flow or sticks out of its box.
+ */
+function markAlike() {
+  const AROUND = ['display', 'position', 'overflow', 'opacity', 'mixBlendMode', 'backgroundColor', 'backgroundImage'];
+  const OWN = ['color', 'visibility', 'fontSize', 'fontWeight', 'textShadow', 'webkitTextStroke', 'textIndent'];
+  const numbers = new Map();
+  const numberOf = (text) => numbers.get(text) ?? numbers.set(text, numbers.size).get(text);
+  const boxOf = ({ left, top, right, bottom }) => [left, top, right, bottom];
+  const union = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[2], b[2]), Math.max(a[3], b[3])];
+  const common = (a, b) => [Math.max(a[0], b[0]), Math.max(a[1], b[1]), Math.min(a[2], b[2]), Math.min(a[3], b[3])];
+  const within = (a, b, by = 0) => a[0] >= b[0] - by && a[1] >= b[1] - by && a[2] <= b[2] + by && a[3] <= b[3] + by;
+  const touch = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+  const range = document.createRange();
+  const words = [], loose = [];
+  let place = 0;
+
+  /** Notes the words in an element and what is loose in it; returns the box of all it holds. */
+  function visit(node, outer, room) {
+    const style = getComputedStyle(node), box = boxOf(node.getBoundingClientRect()), first = place++;
+    if (style.display === 'none') return null;
+    const drawing = node.matches('svg, mjx-container, input, select, textarea, button, label, iframe, img');
+    const behind = ['::before', '::after'].some((part) => {
+      const { content, position } = getComputedStyle(node, part);
+      return content !== 'none' && position === 'absolute';
+    });
+    const around = AROUND.map((name) => style[name]);
+    const kind = outer === null || behind || style.clipPath !== 'none' ? null : numberOf([outer, ...around].join());
+    const bounds = style.overflow !== 'visible' || style.backgroundColor !== 'rgba(0, 0, 0, 0)' || style.backgroundImage !== 'none';
+    const inside = bounds && node !== document.body ? common(room, box) : room;
+    let held = box[0] < box[2] && box[1] < box[3] ? box : null;
+    if (!drawing)
+      for (const child of node.children) {
+        const part = visit(child, kind, inside);
+        if (part) held = held ? union(held, part) : part;
+      }
+    const text = node.textContent.trim();
+    if (!drawing && !node.children.length && text && kind !== null) {
+      range.selectNodeContents(node);
+      const area = boxOf(range.getBoundingClientRect());
+      if (area[0] < area[2] && within(area, inside, 1)) words.push({ node, kind: [kind, ...OWN.map((name) => style[name])].join(), text, area, first });
+    }
+    const flows = style.position === 'static' && style.float === 'none' && style.transform === 'none' && !/-\d/.test(style.margin);
+    if (held && !(flows && within(held, box, 4))) loose.push({ held, first, last: place });
+    return held;
+  }
+  const { scrollWidth, scrollHeight } = document.documentElement;
+  visit(document.body, 0, [0, 0, scrollWidth, scrollHeight]);
+
+  const STRIP = 400, strips = new Map();
+  for (const thing of loose)
+    for (let k = Math.floor(thing.held[1] / STRIP); k <= thing.held[3] / STRIP; k++) strips.set(k, [...(strips.get(k) ?? []), thing]);
+  const free = ({ area, first }) => {
+    for (let k = Math.floor(area[1] / STRIP); k <= area[3] / STRIP; k++)
+      for (const { held, first: from, last } of strips.get(k) ?? []) if (!(from <= first && first < last) && touch(area, held)) return false;
+    return true;
+  };
+  for (const node of document.querySelectorAll('[data-alike]')) node.removeAttribute('data-alike');
+  if (document.querySelector(':disabled, [aria-disabled=true], [inert]')) return;
+  const measured = new Set(), plain = words.filter(free);
+  for (const { node, kind, text } of plain)
+    if (measured.has(kind)) node.setAttribute('data-alike', '');
+    else if (/[a-z0-9]{2}/i.test(text)) measured.add(kind);
+}
+
+/** Runs axe-core without the rules whose findings are never serious, or with the given rules only. Runs in the browser. */
+async function lookWithAxe(rules) {
+  axe.configure({ rules: [{ id: 'color-contrast', selector: '*:not([data-alike])' }] });
+  const mild = axe._audit.rules.filter(({ impact }) => ['minor', 'moderate'].includes(impact)).map(({ id }) => [id, { enabled: false }]);
+  const options = rules ? { runOnly: rules } : { rules: Object.fromEntries(mild) };
+  const { violations } = await axe.run(document, { ...options, resultTypes: ['violations'], preload: false });
+  return violations;
+}
+
 // -------------------------------------------------------------------------------------------------- one page
 
 async function readPage(context, path, options) {
@@ -121,10 +217,13 @@ async function readPage(context, path, options) {
   const { findings, ...facts } = await page.evaluate(inspect);
   Object.assign(report, facts);
   report.findings.push(...findings);
+  let shape;
   for (const scheme of ['light', 'dark']) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.waitForFunction((s) => (document.documentElement.dataset.theme ?? s) === s, scheme, { timeout: 15000 }).catch(() => find('theme', `the page does not follow the ${scheme} scheme`));
-    for (const text of await axeFindings(page, options.axe)) find('axe', `${scheme}: ${text}`);
+    const before = shape;
+    shape = await page.evaluate(shapeOf);
+    for (const text of await axeFindings(page, options, shape === before)) find('axe', `${scheme}: ${text}`);
     await screenshot(page, options, path, scheme);
   }
   await page.emulateMedia({ colorScheme: 'light' });
@@ -140,9 +239,11 @@ async function settle(page) {
   await page.addStyleTag({ content: '*, *::before, *::after { transition: none !important; animation: none !important }' });
 }
 
-async function axeFindings(page, source) {
-  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(source);
-  const violations = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'], preload: false }).then((r) => r.violations));
+/** What axe-core finds. Where only the colours have changed since the last look, it looks at the colours only. */
+async function axeFindings(page, { axe, everyWord }, onlyColours) {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
+  if (!everyWord) await page.evaluate(markAlike);
+  const violations = await page.evaluate(lookWithAxe, onlyColours ? COLOUR_RULES : null);
   return violations
     .filter((v) => ['serious', 'critical'].includes(v.impact))
     .map((v) => `${v.id} (${v.nodes.length}) ${v.nodes[0].target.join(' ')} ${(v.nodes[0].any[0]?.message ?? '').slice(0, 120)}`);
@@ -258,10 +359,11 @@ const { values } = parseArgs({
   options: {
     html: { type: 'string', default: join(ROOT, '_build/html') },
     screenshots: { type: 'string' },
+    'every-word': { type: 'boolean', default: false }, // slower: the contrast of alike words too
     'self-test': { type: 'boolean', default: false },
   },
 });
-const options = { html: resolve(values.html), screenshots: values.screenshots && resolve(values.screenshots) };
+const options = { html: resolve(values.html), screenshots: values.screenshots && resolve(values.screenshots), everyWord: values['every-word'] };
 const playwright = await import(pathToFileURL(need('playwright-core')).href);
 options.axe = readFileSync(need('axe-core'), 'utf8');
 if (options.screenshots) mkdirSync(options.screenshots, { recursive: true });

@@ -85,10 +85,7 @@ def evaluate(expression, values, digits=50):
     for _ in range(4):
         precision *= 2
         current = _at_precision(expressions, kept, precision)
-        settled = [
-            [_settle(*pair, digits, precision) for pair in zip(*lists, strict=True)]
-            for lists in zip(previous, current, strict=True)
-        ]
+        settled = _settle(previous, current, digits, precision)
         if not any(None in entries for entries in settled):
             restored = tuple(
                 _restore(e, entries, values[logits]) for e, entries in zip(expressions, settled, strict=True)
@@ -159,11 +156,20 @@ def _along_the_line(kept, t):
 
 
 def _settle(previous, current, digits, precision):
-    """The value if two precisions agree, 0 if it is only rounding at both, None if undecided."""
+    """Each value if two precisions agree on it, 0 if it is only rounding at both, None if undecided."""
     with mpmath.workdps(precision):
-        if abs(previous - current) <= abs(current) * mpmath.mpf(10) ** (-digits):
-            return current
-        return mpmath.mpf(0) if abs(current) < mpmath.mpf(10) ** (-0.75 * precision) else None
+        share, rounding = mpmath.mpf(10) ** (-digits), mpmath.mpf(10) ** (-0.75 * precision)
+        return [
+            [
+                now
+                if abs(before - now) <= abs(now) * share
+                else mpmath.mpf(0)
+                if abs(now) < rounding
+                else None
+                for before, now in zip(*lists, strict=True)
+            ]
+            for lists in zip(previous, current, strict=True)
+        ]
 
 
 def _restore(expression, settled, z):

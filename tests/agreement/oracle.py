@@ -46,16 +46,16 @@ def error_ratio(value, exact, allowance):
     allowance = np.broadcast_to(np.atleast_1d(np.array(allowance, dtype=object)), exact.shape)
     value = np.atleast_1d(value)
     assert value.shape == exact.shape, f"{value.shape} came, {exact.shape} is the shape of the truth"
-    return max(map(_ratio, value.tolist(), exact.tolist(), allowance.tolist()))
+    with mpmath.workdps(DIGITS):
+        return max(map(_ratio, value.tolist(), exact.tolist(), allowance.tolist()))
 
 
 def _ratio(value, exact, allowance):
     if value == exact:
         return 0.0
-    with mpmath.workdps(DIGITS):
-        error = abs(mpmath.mpf(value) - exact)
-        allowed = allowance + (SPACING if exact != 0 else 0)
-        return float(error / allowed) if allowed > 0 and mpmath.isfinite(error) else float("inf")
+    error = abs(mpmath.mpf(value) - exact)
+    allowed = allowance + (SPACING if exact != 0 else 0)
+    return float(error / allowed) if allowed > 0 and mpmath.isfinite(error) else float("inf")
 
 
 def _names_in(expression):
