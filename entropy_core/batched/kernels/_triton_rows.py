@@ -45,8 +45,10 @@ POLICY_FIELDS, STEP_FIELDS = 5, 15
 LANES = 32  # of a warp
 BLOCKS = {2: 1024, 4: 1024, 8: 256}  # actions that a program reads at once, by their size in bytes
 STEP_BLOCKS = {2: 512, 4: 512, 8: 128}  # the same of two arrays
+REGISTERS = 128  # of a lane: at least 16 warps share a multiprocessor
 PROGRAMS = 2**13  # what fills a large device some times over
 SHORTEST_RUN = 8  # blocks
+AT_ONCE = 2**62  # elements: as many as there are
 ALIGNED = 16  # bytes: what a lane loads at once
 
 
@@ -68,7 +70,10 @@ def moved(z: torch.Tensor, u: torch.Tensor, peak: torch.Tensor, origin: torch.Te
     """Return the fields of `_sums.moved_terms`, shape [5, rows, runs], from one peak and origin a row."""
     block = STEP_BLOCKS[z.element_size()]
     out, length = _room(POLICY_FIELDS, z, block)
-    step = _second(z, u, "u") | {"peak_ptr": peak.double().contiguous(), "origin_ptr": origin.double().contiguous()}
+    step = _second(z, u, "u") | {
+        "peak_ptr": peak.double().contiguous(),
+        "origin_ptr": origin.double().contiguous(),
+    }
     _launch(policy_kernel, z, length, out_ptr=out, scale=1.0, BLOCK=block, **step)
     return out
 
@@ -119,7 +124,9 @@ def _launch(kernel, z, length, **arguments):
     runs = -(-actions // length)
     shape = {"z_lead": _lead(z), "z_stride": z.stride(0), "actions": actions, "length": length, "runs": runs}
     with torch.cuda.device_of(z):
-        kernel[(rows * runs,)](z_ptr=z, **shape, **arguments, LANES=LANES, num_warps=LANES // 32)
+        kernel[(rows * runs,)](
+            z_ptr=z, **shape, **arguments, LANES=LANES, num_warps=LANES // 32, maxnreg=REGISTERS
+        )
 
 
 @jit
@@ -386,20 +393,16 @@ def add_step(place, policy, step, reach, z, u, factor, LANES: tl.constexpr, WIDT
         policy = move_policy(policy, delta)
         reach = reach[0] + epsilon.to(z.dtype), reach[1] + epsilon.to(z.dtype)
         peak, origin = top, new
-    if (top == peak) & (top > float("-inf")):
-        rest, modes, gap, gap_gap = policy
-        e = tl.where(z == top, 1.0, 0.0).to(z.dtype)
-        v = tl.where(z == top, u - origin, 0.0)
-        policy = rest, modes + by_lane(e, LANES, WIDTH), gap, gap_gap
-        reach = widened(reach, v, LANES, WIDTH)
-        step = add_step_terms(step, e - e, e, v, reach, LANES, WIDTH)
-        z = tl.where(z == top, float("-inf"), z)
     a = octaves(z, peak, factor)
     e = tl.exp2(a)
     v = tl.where(z == float("-inf"), 0.0, u - origin)
     reach = widened(reach, v, LANES, WIDTH)
-    policy = add_policy_terms(policy, a, e, LANES, WIDTH)
-    return (peak, origin), policy, add_step_terms(step, a, e, v, reach, LANES, WIDTH), reach
+    step = add_step_terms(step, a, e, v, reach, LANES, WIDTH)
+    if (top == peak) & (top > float("-inf")):
+        rest, modes, gap, gap_gap = policy
+        policy = rest, modes + by_lane(tl.where(a == 0, 1.0, 0.0).to(a.dtype), LANES, WIDTH), gap, gap_gap
+        e = tl.where(a == 0, 0.0, e)
+    return (peak, origin), add_policy_terms(policy, a, e, LANES, WIDTH), step, reach
 
 
 @jit
@@ -423,14 +426,22 @@ def add_step_terms(step, a, e, v, reach, LANES: tl.constexpr, WIDTH: tl.constexp
 @jit
 @no_type_check
 def excess(v, largest):
-    """Return e^v − 1 − v: the power series v²/2 (1 + v/3 (1 + v/4 (…))) where the difference would lose digits."""
-    TERMS: tl.constexpr = 14 if v.dtype == tl.float64 else 8
-    if (largest <= 0.25) & (v.dtype == tl.float32):
-        series = 1 + v * (1 / 3) * (1 + v * (1 / 4) * (1 + v * (1 / 5) * (1 + v * (1 / 6))))
-        found = v * v * 0.5 * series
+    """Return e^v − 1 − v of v²/2 to its own digits; e^v = 2^k e^r with whole k where v is not small."""
+    if v.dtype == tl.float32:
+        if largest <= 0.25:
+            found = v * v * (0.5 + v * (1 / 6 + v * (1 / 24 + v * (1 / 120 + v * (1 / 720)))))
+        else:
+            k = tl.floor(v * 1.4426950408889634 + 0.5)
+            scale, r = tl.exp2(k), v - k * 0.6931471805599453
+            bend = (
+                r
+                * r
+                * (0.5 + r * (0.16666577 + r * (0.0416665547 + r * (0.00836317307 + r * 0.00139261761))))
+            )
+            found = scale * bend + ((scale * r - v) + (scale - 1))
     else:
         series = v * 0 + 1
-        for n in tl.static_range(TERMS, 2, -1):
+        for n in tl.static_range(14, 2, -1):
             series = 1 + v * (1 / n) * series
         found = tl.where(tl.abs(v) < 0.5, v * v * 0.5 * series, tl.exp2(v * 1.4426950408889634) - 1 - v)
     return found
