@@ -1,8 +1,8 @@
 """Read large logits once: blocks that fit the cache, sums made while they are there, states that merge.
 
-A row is cut into blocks of one to two thousand actions, or on a CUDA device into as many runs as keep it
-busy, and each is reduced to its sums. `kernels` do that: on the processor in C++, where there is a compiler,
-on a CUDA device in Triton, where that is installed. Elsewhere a function of `_sums` in torch does, compiled by
+A row is cut into blocks of one to two thousand actions, on a CUDA device into as many runs as keep it busy,
+and each is reduced to its sums. `kernels` do that: in C++ on the processor, where there is a compiler, and in
+Triton on a CUDA device, where that is installed. Elsewhere a function of `_sums` in torch does, compiled by
 torch where that works, or as it stands, on pieces small enough for the cache. What is kept grows with the
 number of blocks, not with the number of actions.
 """
@@ -13,7 +13,7 @@ import warnings
 import torch
 
 from entropy_core.batched import _sums
-from entropy_core.batched.kernels import _rows
+from entropy_core.batched.kernels import _rows as processor
 
 __all__: list[str] = []
 
@@ -91,17 +91,12 @@ def _moved_terms(z, u, peak, origin):
 
 
 def _kernels(*tensors):
-    """Return the module of kernels that serves tensors of one type: in C++, in Triton, or None."""
-    module = _rows if tensors[0].device.type == "cpu" else _triton_rows()
-    return module if module.serve(*tensors) else None
-
-
-@functools.cache
-def _triton_rows():
-    """Import what imports Triton at the first large call on a device."""
-    from entropy_core.batched.kernels import _triton_rows
-
-    return _triton_rows
+    """Return the kernels for tensors of one type where they are, in C++ or in Triton, or None."""
+    if tensors[0].device.type == "cpu":
+        kernels = processor
+    else:  # imports Triton, which who reads on the processor need not wait for
+        from entropy_core.batched.kernels import _triton_rows as kernels
+    return kernels if kernels.serve(*tensors) else None
 
 
 def write_pullback(logits, scale, peak, coefficients, counted, out):

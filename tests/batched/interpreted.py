@@ -1,4 +1,4 @@
-"""Run Triton kernels on the processor: what TRITON_INTERPRET=1 does before Triton is first imported, done after.
+"""Run Triton kernels on the processor: what TRITON_INTERPRET=1 does before Triton is imported, done after.
 
 Triton's interpreter carries out a kernel program by program in NumPy. The variable would hold for a whole
 process and for all that it starts, so that here the functions of the given modules are exchanged instead.

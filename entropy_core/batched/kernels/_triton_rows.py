@@ -10,15 +10,16 @@ those of `_rows`, with the same fields, in float64, one run of a row where there
     pullback(z, out, scale, per_row)               e^a (level + slope a + bend a²) into `out`
 
 A program of one warp reads a run of a row, block after block, each once; nothing is shared between warps and
-none waits for another. It keeps one peak and, about it, sums by lane: what a lane holds of a block is added in
-float32, some dozens of terms, and added to the lane's sum in float64. A block that reaches the peak, which
-few do, first moves the sums and takes its modes out; then every action left has e^a in the sum of the others.
+none waits for another. It keeps one peak and, about it, sums by lane: what a lane holds of a block is added
+in float32, some dozens of terms, and goes to the lane's sum in float64. A block that reaches the peak, and
+few do, first moves the sums and takes its modes out; every action left then has e^a in the sum of the others.
 
-Within a kernel gaps are counted in octaves, a = scale · (z − m) · log₂ e, so that e^a is one instruction; they
-end at −160 (float64: −1100), where e^a is 0. NaN and +inf make NaN of their row's sums.
+Within a kernel gaps are counted in octaves, a = scale · (z − m) · log₂ e, so that e^a is one instruction;
+they end at −160 (float64: −1100), where e^a is 0. NaN and +inf make NaN of their row's sums.
 
-Programs begin at addresses that are multiples of 16 bytes, whatever the rows' length: a row's first actions
-join its last. How a row is cut depends on its shape alone, so that every device gives the same runs.
+Blocks begin where addresses are multiples of 16 bytes, whatever the rows' length: the actions before the
+first and behind the last of them are read together. How a row is cut depends on shape, type and address, not
+on the device.
 """
 
 from __future__ import annotations  # of the kernels, which are read without Triton too
@@ -30,31 +31,33 @@ import torch
 try:
     import triton
     import triton.language as tl
-
-    jit = triton.jit
 except ImportError:  # the kernels are then read and never run: see `serve`
-
-    def jit(function):
-        """Leave a kernel as it stands."""
-        return function
-
+    triton = None
 
 __all__: list[str] = []
 
 POLICY_FIELDS, STEP_FIELDS = 5, 15
 LANES = 32  # of a warp
 BLOCKS = {2: 1024, 4: 1024, 8: 256}  # actions that a program reads at once, by their size in bytes
-STEP_BLOCKS = {2: 512, 4: 512, 8: 128}  # the same of two arrays
+STEP_BLOCKS = {2: 512, 4: 256, 8: 64}  # the same of two arrays
 REGISTERS = 128  # of a lane: at least 16 warps share a multiprocessor
 PROGRAMS = 2**13  # what fills a large device some times over
 SHORTEST_RUN = 8  # blocks
 AT_ONCE = 2**62  # elements: as many as there are
 ALIGNED = 16  # bytes: what a lane loads at once
+# a kernel is compiled once for each type, whatever these are; what it must know of alignment it computes
+LEADS, STRIDES = ("z_lead", "u_lead", "out_lead"), ("z_stride", "u_stride", "out_stride")
+ANY = ("z_ptr", "u_ptr", *LEADS, *STRIDES, "actions", "runs")
+
+
+def jit(function):
+    """Return a kernel, or the function as it stands where there is no Triton."""
+    return triton.jit(function, do_not_specialize=ANY) if triton else function
 
 
 def serve(*tensors: torch.Tensor) -> bool:
     """Return whether kernels exist for these tensors, there and here."""
-    return all(t.device.type == "cuda" for t in tensors) and jit.__module__ != __name__
+    return triton is not None and all(t.device.type == "cuda" for t in tensors)
 
 
 def policy(z: torch.Tensor, scale: float) -> torch.Tensor:
@@ -278,7 +281,7 @@ def run_of(actions, length, runs):
 @jit
 @no_type_check
 def cut(start, length, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
-    """Return how many actions stand before a multiple of WIDTH, how many blocks follow, and the rest of both."""
+    """Return how many actions stand before a multiple of WIDTH, how many blocks follow, what is in none."""
     head = tl.minimum(-start & (WIDTH - 1), length).to(tl.int32)
     blocks = (length - head) // BLOCK
     return head, blocks, length - blocks * BLOCK
@@ -338,7 +341,7 @@ def add_policy(peak, sums, z, factor, LANES: tl.constexpr, WIDTH: tl.constexpr):
     if top > peak:
         sums = move_policy(sums, octaves_between(peak, top, factor))
         peak = top
-    if (top == peak) & (top > float("-inf")):
+    if (top == peak) & (tl.abs(top) < float("inf")):
         rest, modes, gap, gap_gap = sums
         sums = rest, modes + by_lane(tl.where(z == top, 1.0, 0.0).to(z.dtype), LANES, WIDTH), gap, gap_gap
         z = tl.where(z == top, float("-inf"), z)
@@ -381,7 +384,7 @@ def policy_fields(peak, sums, octave):
 @jit
 @no_type_check
 def add_step(place, policy, step, reach, z, u, factor, LANES: tl.constexpr, WIDTH: tl.constexpr):
-    """Add a block to (m, c), the policy's sums and the step's by lane, and each lane's largest and smallest v."""
+    """Add a block to (m, c), the policy's and the step's sums by lane, each lane's largest and smallest v."""
     peak, origin = place
     top = tl.max(z, 0)
     if top > peak:
