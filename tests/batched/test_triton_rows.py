@@ -1,5 +1,6 @@
 """The kernels in Triton, run by its interpreter: against the functions of `_sums`, and from end to end."""
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -230,3 +231,36 @@ def test_few_rows_are_cut_into_many_runs(monkeypatch):
 def test_kernels_serve_devices_only():
     assert not kernels.serve(torch.zeros(2, 3))
     assert not kernels.serve(torch.zeros(2, 3, device="meta"))
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-14)])
+def test_the_growth_of_a_step_keeps_its_digits(dtype, bound):
+    """With two equal logits the sum of (g − v) e^a is e^v − 1 − v, in blocks of small and of large steps."""
+    sizes = torch.tensor([1e-7, 1e-3, 0.1, 0.24, 0.26, 0.4, 1.0, 2.0, 3.9], dtype=dtype)
+    u = torch.stack([torch.zeros(18, dtype=dtype), torch.cat([sizes, -sizes])], dim=-1)
+    with mpmath.workdps(40):
+        exact = [float(mpmath.expm1(mpmath.mpf(v)) - mpmath.mpf(v)) for v in u[:, 1].tolist()]
+    growth = kernels.step(torch.zeros_like(u), u)[10].squeeze(-1)
+    exact = torch.tensor(exact, dtype=torch.float64)
+    assert ((growth - exact).abs() <= bound * exact).all()
+
+
+def test_forbidden_blocks_have_no_part_in_the_range_of_a_step():
+    z, u = torch.zeros(1, 700), torch.full((1, 700), 10.0)
+    z[:, :600], u[:, 650] = NEVER, 12.0
+    fields = kernels.step(z, u)
+    highest, lowest = (x.squeeze() for x in _sums.merge_step(_sums.step_state(fields))[-2:])
+    assert (highest.item(), lowest.item()) == (2.0, 0.0)
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_lowest_number_of_a_type_forbids_as_well(dtype):
+    z, u = policies(1, 700, dtype)[:2], torch.ones(2, 700, dtype=dtype)
+    u[:, ::3] = 1.5
+    lowest = z.clone()
+    z[:, :520], lowest[:, :520] = NEVER, torch.finfo(dtype).min
+    tokens = tokens_of(z)
+    for of in (lambda x: batched.policy_moments(x, tokens), lambda x: batched.step_moments(x, u)):
+        for a, b in zip(of(lowest), of(z), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
