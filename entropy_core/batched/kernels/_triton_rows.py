@@ -57,7 +57,8 @@ def jit(function):
 
 def serve(*tensors: torch.Tensor) -> bool:
     """Return whether kernels exist for these tensors, there and here."""
-    return triton is not None and all(t.device.type == "cuda" for t in tensors)
+    has_cuda = triton is not None and torch.version.hip is None
+    return has_cuda and all(t.device.type == "cuda" for t in tensors)
 
 
 def policy(z: torch.Tensor, scale: float) -> torch.Tensor:
