@@ -173,7 +173,6 @@ def test_two_bfloat16_numbers_carry_a_gradient_and_one_does_not(record_property)
 def test_torch_has_the_products_that_a_gpu_is_asked_for(name):
     short, into = torch.ones(2, 2, dtype=torch.bfloat16), torch.zeros(2, 2)
     multiply = {"mm": hidden._put_product, "addmm": hidden._add_product}[name]
-    multiply(*(x.to("meta") for x in (short, short, into)))
     with pytest.raises(NotImplementedError, match=rf"aten::{name}\.dtype_out"):
         multiply(short, short, into)
 
