@@ -176,6 +176,13 @@ def test_torch_has_the_products_that_a_gpu_is_asked_for(name):
         multiply(short, short, into)
 
 
+def test_tiles_on_a_device_are_larger_and_bounded():
+    h, w = torch.empty(20_000, 64, device="meta"), torch.empty(151_936, 64, device="meta")
+    assert hidden._memory_of_a_tile(h, w, None).nbytes == 2**27
+    assert hidden._memory_of_a_tile(h[:3], w[:5], None).nbytes == 60
+    assert hidden._memory_of_a_tile(*(torch.empty(x.shape) for x in (h, w)), None).nbytes == 2**23
+
+
 def test_no_rows_at_all():
     h, w = torch.zeros(0, 3, requires_grad=True), torch.zeros(5, 3, requires_grad=True)
     moments = hidden.moments_from_hidden(h, w, torch.zeros(0, dtype=torch.int64))
