@@ -16,7 +16,6 @@ import torch
 
 from entropy_core import batched
 from entropy_core.batched import _one_read, hidden
-from entropy_core.batched.kernels import _rows as kernels
 
 OURS = "entropy_core"
 EAGER = "entropy_core, no compiler"
@@ -24,11 +23,11 @@ COMPILED = "entropy_core, torch.compile"
 
 
 def without_compiler(function):
-    """Return the function as it runs where there is no compiler."""
+    """Return the function as it runs where there are no kernels."""
 
     @functools.wraps(function)
     def call(*arguments):
-        with mock.patch.object(kernels, "serve", return_value=False):
+        with mock.patch.object(_one_read, "_kernels", return_value=None):
             return function(*arguments)
 
     return call

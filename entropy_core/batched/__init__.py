@@ -18,8 +18,9 @@ results. `check_logits` and `check_delta_logits` look, and raise.
 Large logits. From 2²² of them on, `policy_moments`, `step_moments`, `entropy`, the predicted and the exact
 changes of entropy and `kl_divergence` read their inputs once, in blocks whose sums merge, and keep a few
 numbers a row for the gradient. On the processor kernels in C++ do it, compiled at the first such call in
-about two seconds and kept in the user's cache; on other devices torch.compile does. `sharded` does the same
-for actions spread over processes and `hidden` for logits that are never held; both are imported by name.
+about two seconds and kept in the user's cache; on a CUDA device kernels in Triton, where that is installed;
+elsewhere torch.compile. `sharded` does the same for actions spread over processes and `hidden` for logits
+that are never held; both are imported by name.
 """
 
 from entropy_core.batched._tables import check_transitions

@@ -1,9 +1,10 @@
 """Read large logits once: blocks that fit the cache, sums made while they are there, states that merge.
 
-A row is cut into blocks of one to two thousand actions, and each block is reduced to its sums. On the
-processor `kernels` does that, where there is a C++ compiler; elsewhere a function of `_sums` in torch does,
-compiled by torch where that works, or as it stands, on pieces small enough for the cache. What is kept grows
-with the number of blocks, not with the number of actions.
+A row is cut into blocks of one to two thousand actions, on a CUDA device into as many runs as keep it busy,
+and each is reduced to its sums. `kernels` do that: in C++ on the processor, where there is a compiler, and in
+Triton on a CUDA device, where that is installed. Elsewhere a function of `_sums` in torch does, compiled by
+torch where that works, or as it stands, on pieces small enough for the cache. What is kept grows with the
+number of blocks, not with the number of actions.
 """
 
 import functools
@@ -12,7 +13,7 @@ import warnings
 import torch
 
 from entropy_core.batched import _sums
-from entropy_core.batched.kernels import _rows as kernels
+from entropy_core.batched.kernels import _rows as processor
 
 __all__: list[str] = []
 
@@ -44,7 +45,7 @@ def policy_sums(logits: torch.Tensor, scale: float = 1.0) -> _sums.PolicySums:
 
 def policy_terms(z: torch.Tensor, scale: float) -> torch.Tensor:
     """Return what `_sums.policy_terms` gives of every block of rows [rows, actions]: [5, rows, blocks]."""
-    if kernels.serve(z):
+    if kernels := _kernels(z):
         return kernels.policy(z, scale)
     factor = None if scale == 1 else torch.tensor(scale, dtype=_sums.accumulating(z.dtype), device=z.device)
     return torch.stack(_block_terms(_sums.policy_terms, [z], factor))
@@ -62,7 +63,8 @@ def step_sums(logits: torch.Tensor, delta_logits: torch.Tensor) -> _sums.StepSum
 
 
 def _step_terms(z, u):
-    return kernels.step(z, u).double() if kernels.serve(z, u) else _block_terms(_sums.step_terms, [z, u])
+    kernels = _kernels(z, u)
+    return kernels.step(z, u).double() if kernels else _block_terms(_sums.step_terms, [z, u])
 
 
 def moved_sums(logits: torch.Tensor, delta_logits: torch.Tensor, sums: _sums.StepSums) -> _sums.PolicySums:
@@ -82,11 +84,20 @@ def moved_sums(logits: torch.Tensor, delta_logits: torch.Tensor, sums: _sums.Ste
 
 
 def _moved_terms(z, u, peak, origin):
-    if kernels.serve(z, u):
+    if kernels := _kernels(z, u):
         return kernels.moved(z, u, peak, origin)
     dtype = _sums.accumulating(torch.promote_types(z.dtype, u.dtype))
     per_row = (x.to(dtype)[:, None, None] for x in (peak, origin))
     return _block_terms(_sums.moved_terms, [z, u], *per_row)
+
+
+def _kernels(*tensors):
+    """Return the kernels for tensors of one type where they are, in C++ or in Triton, or None."""
+    if tensors[0].device.type == "cpu":
+        kernels = processor
+    else:  # imports Triton, which who reads on the processor need not wait for
+        from entropy_core.batched.kernels import _triton_rows as kernels
+    return kernels if kernels.serve(*tensors) else None
 
 
 def write_pullback(logits, scale, peak, coefficients, counted, out):
@@ -98,7 +109,8 @@ def write_pullback(logits, scale, peak, coefficients, counted, out):
     dtype = _sums.accumulating(logits.dtype)
     per_row = torch.stack([x.reshape(-1).to(dtype) for x in (peak / scale, *coefficients, counted)], dim=-1)
     rows, written = _rows(logits), out.view(-1, out.shape[-1])
-    if kernels.serve(logits) and rows.stride(-1) == 1:
+    kernels = _kernels(logits)
+    if kernels and rows.stride(-1) == 1:
         kernels.pullback(rows, written, scale, per_row)
         return
     factor = None if scale == 1 else torch.tensor(scale, dtype=dtype, device=logits.device)
@@ -118,7 +130,8 @@ def _pieces(*tensors):
     tensors = [_rows(t).resolve_neg() for t in tensors]
     dtype = functools.reduce(torch.promote_types, (t.dtype for t in tensors))
     copied = any(t.stride(-1) != 1 or t.dtype != dtype for t in tensors)
-    for span in _spans(*tensors[0].shape, LARGE if copied else AT_ONCE):
+    kernels = None if copied else _kernels(*tensors)
+    for span in _spans(*tensors[0].shape, LARGE if copied else kernels.AT_ONCE if kernels else AT_ONCE):
         yield [t[span].to(dtype).contiguous() if copied else t[span] for t in tensors]
 
 

@@ -1,3 +1,3 @@
-"""Machine code for the sums over the actions of a row: `rows.cpp` for rows in the processor's memory."""
+"""Machine code for sums over the actions of a row: in C++ on the processor, in Triton on a CUDA device."""
 
 __all__: list[str] = []

@@ -21,6 +21,7 @@ __all__: list[str] = []
 SOURCE = Path(__file__).with_name("rows.cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-trapping-math", "-shared", "-fPIC")
 LONGEST_BLOCK = 2048  # as in rows.cpp
+AT_ONCE = 2**26  # elements whose block sums take a few megabytes
 POLICY_FIELDS, STEP_FIELDS = 5, 15
 
 

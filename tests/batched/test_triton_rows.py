@@ -1,0 +1,232 @@
+"""The kernels in Triton, run by its interpreter: against the functions of `_sums`, and from end to end."""
+
+import numpy as np
+import pytest
+import torch
+
+from entropy_core import batched, reference
+from entropy_core.batched import _one_read, _simple, _sums
+from entropy_core.batched.kernels import _triton_rows as kernels
+from tests.batched.calls import NAN, NEVER
+from tests.batched.interpreted import interpreting
+from tests.batched.test_large import (
+    NATS,
+    assert_policy_within,
+    policies,
+    step_scale,
+    steps,
+    tokens_of,
+    worst,
+)
+
+# relative error of storing a number; a device rounds to nearest, the interpreter cuts bfloat16
+ROUNDING = {torch.float64: 0.0, torch.float32: 0.0, torch.bfloat16: 2**-7, torch.float16: 2**-11}
+CLOSE = {torch.float64: 2e-15, torch.float32: 3e-7, torch.bfloat16: 3e-7, torch.float16: 3e-7}
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Interpret kernels, with so small blocks and runs that a short row has several of both."""
+    for name in ("BLOCKS", "STEP_BLOCKS"):
+        monkeypatch.setattr(kernels, name, dict.fromkeys((2, 4, 8), 256))
+    monkeypatch.setattr(kernels, "SHORTEST_RUN", 2)
+    with interpreting(kernels):
+        yield
+
+
+@pytest.fixture
+def read_once(monkeypatch):
+    """Read every input as large ones are read on a device."""
+    monkeypatch.setattr(_one_read, "LARGE", 1)
+    monkeypatch.setattr(_one_read, "_kernels", lambda *tensors: kernels)
+
+
+def rows_of(dtype, actions, seed=0):
+    """Return logits and steps: ordinary, peaked, half forbidden in two ways, tied, offset, equal, none."""
+    generator = torch.Generator().manual_seed(seed)
+    z, u = torch.randn(2, 9, actions, generator=generator, dtype=torch.float64)
+    z[1] *= 8
+    z[2, ::2] = NEVER
+    z[3, : actions // 2] = NEVER
+    z[4, actions // 2 :] = NEVER
+    z[5] = z[5].round()
+    z[6] += 200.0
+    z[7] = 0.0
+    z[8] = NEVER
+    u *= torch.tensor([0.01, 0.5, 0.1, 1e-4, 0.1, 0.1, 0.5, 0.1, 0.1])[:, None]
+    u[z == NEVER] = NAN
+    return z.to(dtype), u.to(dtype)
+
+
+def exact_state(function, *rows):
+    """Return the state that a function of `_sums` gives for whole rows in float64, each as one block."""
+    return [x.unsqueeze(-1) for x in function(*(x.double() for x in rows))]
+
+
+def assert_same(found, expected, allowed, scale):
+    """Hold states to each other, field by field, on a scale of sums of terms of size 1."""
+    for name, a, b in zip(expected._fields, found, expected, strict=True):
+        assert torch.equal(a.isfinite(), b.isfinite()), name
+        assert ((a - b).abs() <= allowed * scale).logical_or(a == b).logical_or(~b.isfinite()).all(), name
+
+
+@pytest.mark.parametrize("actions", [7, 1003])
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_a_policy_has_the_sums_of_torch(dtype, actions):
+    z, _ = rows_of(dtype, actions)
+    for scale in (1.0, 0.3):
+        found = _sums.merge_policy(_sums.policy_state(kernels.policy(z, scale), scale))
+        factor = torch.tensor(scale, dtype=torch.float64)
+        expected = _sums.policy_state(_sums.policy_terms(z.double(), factor), scale)
+        assert_same(found, expected, CLOSE[dtype], 300 * (1 + expected.rest))
+
+
+@pytest.mark.parametrize("actions", [7, 1003])
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_a_step_has_the_sums_of_torch(dtype, actions):
+    z, u = rows_of(dtype, actions)
+    u[z == z.amax(dim=-1, keepdim=True)] = 0.05  # any of several modes may be the origin
+    found = _sums.merge_step(_sums.step_state(kernels.step(z, u)))
+    expected = _sums.merge_step(_sums.step_state(exact_state(_sums.step_terms, z, u)))
+    assert_same(found.policy, expected.policy, CLOSE[dtype], 300 * (1 + expected.policy.rest))
+    some = expected.policy.peak != NEVER
+    for name in _sums.StepSums._fields[1:]:
+        a, b = getattr(found, name)[some], getattr(expected, name)[some]
+        assert ((a - b).abs() <= CLOSE[dtype] * 300 * (1 + expected.policy.rest[some])).all(), name
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_the_state_after_a_step_has_the_sums_of_torch(dtype):
+    z, u = (x[:8] for x in rows_of(dtype, 1003))
+    u = 20 * u
+    sums = _sums.merge_step(_sums.step_state(exact_state(_sums.step_terms, z, u)))
+    found = _sums.merge_policy(_sums.policy_state(kernels.moved(z, u, sums.policy.peak, sums.origin)))
+    per_row = (x[:, None] for x in (sums.policy.peak, sums.origin))
+    expected = _sums.policy_state(_sums.moved_terms(z.double(), u.double(), *per_row))
+    assert_same(found, expected, CLOSE[dtype], 300 * (1 + expected.rest))
+
+
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_the_pullback_is_a_polynomial_in_the_gap(dtype):
+    z = rows_of(dtype, 1003)[0][:8]
+    per_row = torch.tensor([[1.5, 0.3, -0.2, 0.05, 1.0]]).repeat(8, 1).double()
+    per_row[:, 0] = z.double().amax(-1)
+    per_row[3, 4] = 0
+    z[3, 5] = NAN
+    found = torch.full_like(z, NAN)
+    kernels.pullback(z, found, 0.5, per_row)
+    a = _sums.gaps(z.double(), per_row[:, :1], torch.tensor(0.5, dtype=torch.float64))
+    exact = torch.exp(a) * (per_row[:, 1:2] + a * (per_row[:, 2:3] + a * per_row[:, 3:4]))
+    exact[3] = 0
+    assert not found[3].any()
+    assert not found[z == NEVER].any()
+    largest = exact.abs().amax(-1, keepdim=True)
+    rounding = ROUNDING[dtype] * exact.abs() + torch.finfo(dtype).tiny * torch.finfo(dtype).eps
+    assert ((found.double() - exact).abs() - rounding <= 20 * CLOSE[dtype] * largest).all()
+    kernels.pullback(z, z, 0.5, per_row)
+    assert torch.equal(z, found), "in place"
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize(("dtype", "actions"), [(d, n) for d in NATS for n in (1, 777)])
+def test_values_of_a_policy(dtype, actions):
+    z = policies(1, actions, dtype)
+    z = z[(z != NEVER).any(dim=-1)]
+    tokens = tokens_of(z)
+    assert_policy_within(batched.policy_moments(z, tokens), z, tokens)
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_values_of_a_step(dtype):
+    z = policies(1, 777, dtype)
+    u = steps(z)
+    found = batched.step_moments(z, u)
+    exact = reference.step_moments(z.double().numpy(), u.double().nan_to_num(0).numpy())
+    scale = step_scale(z, u)
+    for name, value in zip(found._fields, found, strict=True):
+        at = 1.0 if name == "entropy" else scale.clamp(min=1e-300)
+        at = at + torch.from_numpy(np.abs(exact.mean)) if name == "mean" else at
+        expected = torch.from_numpy(np.asarray(getattr(exact, name)))
+        assert worst(value, expected, torch.as_tensor(at)) <= NATS[dtype], name
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_gradients_of_a_policy(dtype):
+    z = policies(1, 500, dtype)
+    tokens, counted = tokens_of(z), torch.arange(len(z)) % 5 != 1
+    z[1, 3] = NAN
+
+    def gradient(values_of, logits):
+        logits = logits.detach().requires_grad_()
+        return torch.autograd.grad(sum(v.double().sum() for v in values_of(logits)), logits)[0]
+
+    found = gradient(lambda x: batched.policy_moments(x, tokens, 0.5, counted), z).double()
+    exact = gradient(lambda x: _simple.policy_values(x, tokens, counted, 2.0), z.double())
+    largest = exact.abs().amax(dim=-1, keepdim=True)
+    rounding = ROUNDING[dtype] * exact.abs()
+    assert ((found - exact).abs() - rounding <= (1e-12 if dtype == torch.float64 else 1e-5) * largest).all()
+    assert not found[~counted].any()
+    assert not found[z == NEVER].any()
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("bad", [NAN, float("inf"), NEVER])
+def test_a_row_that_is_no_policy_gives_nan_and_touches_no_other(bad):
+    z, u = torch.zeros(3, 700), torch.zeros(3, 700)
+    z[1] = bad if bad == NEVER else z[1]
+    z[1, 300] = bad
+    entropies = (
+        batched.policy_moments(z, torch.zeros(3, dtype=torch.int64)).entropy,
+        batched.step_moments(z, u).entropy,
+        batched.step_moments(z, u).entropy_change + np.log(700),
+    )
+    for entropy in entropies:
+        assert entropy[1].isnan()
+        torch.testing.assert_close(entropy[[0, 2]], torch.full((2,), np.log(700), dtype=torch.float32))
+
+
+@pytest.mark.usefixtures("read_once")
+@pytest.mark.parametrize("bad", [NAN, float("inf"), NEVER])
+def test_a_step_that_is_none_leaves_the_entropy_before_it(bad):
+    z, u = torch.zeros(2, 700), torch.ones(2, 700)
+    u[1, 300] = bad
+    moments = batched.step_moments(z, u)
+    torch.testing.assert_close(moments.entropy, torch.full((2,), np.log(700), dtype=torch.float32))
+    assert not moments.covariance[1].isfinite()
+    assert moments.entropy_change[0] == 0
+
+
+@pytest.mark.parametrize(("dtype", "width", "first"), [(torch.bfloat16, 643, 3), (torch.float32, 640, 1)])
+def test_rows_may_begin_at_any_address(dtype, width, first):
+    """Blocks are aligned, so that other actions stand in them; a step may be aligned otherwise."""
+    wide = torch.randn(2, 2, width, generator=torch.Generator().manual_seed(first)).to(dtype)
+    z, u = wide[:, 0, first:-2], wide[:, 1, 2 : width - first]
+    assert not kernels._second(z, u, "u")["ALIKE"]
+    assert kernels._lead(z) != 0
+    found = _sums.merge_step(_sums.step_state(kernels.step(z, u)))
+    expected = _sums.merge_step(_sums.step_state(exact_state(_sums.step_terms, z, u)))
+    assert_same(found.policy, expected.policy, CLOSE[dtype], 300 * (1 + expected.policy.rest))
+    for a, b in zip(found[1:], expected[1:], strict=True):
+        assert ((a - b).abs() <= CLOSE[dtype] * 300 * (1 + expected.policy.rest)).all()
+    moved = _sums.merge_policy(_sums.policy_state(kernels.moved(z, u, found.policy.peak, found.origin)))
+    after = _sums.policy_state(_sums.policy_terms(z.double() + u.double(), None))
+    assert ((moved.gap / (1 + moved.rest) - after.gap / (1 + after.rest)).abs() <= 2e-6).all()
+    out, numbers = torch.full_like(wide[:, 0, :], NAN)[:, :-2], torch.tensor([[0, 1.0, 0, 0, 1]] * 2)
+    kernels.pullback(z, out[:, first:], 1.0, numbers)
+    torch.testing.assert_close(out[:, first:].double(), z.double().exp(), rtol=2**-7, atol=0)
+    assert out[:, :first].isnan().all()
+
+
+def test_few_rows_are_cut_into_many_runs(monkeypatch):
+    """As many programs as fill a device, none of which reads less than eight blocks; whole rows otherwise."""
+    monkeypatch.setattr(kernels, "SHORTEST_RUN", 8)
+    assert kernels._length(8192, 151_936, 1024) >= 151_936
+    assert kernels._length(4096, 151_936, 1024) == 75 * 1024
+    assert kernels._length(64, 151_936, 1024) == 8 * 1024
+
+
+def test_kernels_serve_devices_only():
+    assert not kernels.serve(torch.zeros(2, 3))
+    assert not kernels.serve(torch.zeros(2, 3, device="meta"))
