@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from entropy_core import batched
-from entropy_core.batched import _simple, hidden
+from entropy_core.batched import _one_read, _simple, hidden
+from entropy_core.batched.kernels import _triton_rows as kernels
 
 ROOT = Path(__file__).parents[2]
 NATS = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 1e-6, torch.float16: 1e-6}
@@ -132,6 +133,20 @@ def test_tensor_cores_change_no_promise(rows, small_tiles, tensor_cores):
     assert_within(found, (h, w, b), truth, leaves, z * 2, torch.bfloat16)
     tiles = -(-rows // 4) * 6
     assert tensor_cores == [[torch.bfloat16] * 2] * (tiles + 5 * tiles), "one product forward, five backward"
+
+
+def test_kernels_of_a_device_read_the_tiles(small_tiles, tensor_cores, monkeypatch):
+    """The whole path of a GPU, its kernels interpreted and its products emulated."""
+    interpreted = pytest.importorskip("tests.batched.interpreted", reason="there is no Triton here")
+    calls = []
+    monkeypatch.setattr(_one_read, "_kernels", lambda *tensors: calls.append(tensors) or kernels)
+    h, w, b, tokens = inputs(torch.bfloat16, rows=6, actions=17, features=64)
+    counted = torch.arange(6) != 1
+    with interpreted.interpreting(kernels):
+        found = hidden.moments_from_hidden(h, w, tokens % 15, b, 0.5, counted)
+        truth, leaves, z = explicit(h, w, b, tokens % 15, counted, 2.0)
+        assert_within(found, (h, w, b), truth, leaves, z * 2, torch.bfloat16)
+    assert len(calls) == 2 * 2 * 3, "forward and backward, two runs of rows by three of actions"
 
 
 @pytest.mark.parametrize(
