@@ -281,9 +281,9 @@ def run_of(actions, length, runs):
 @jit
 @no_type_check
 def cut(start, length, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
-    """Return how many actions stand before a multiple of WIDTH, how many blocks follow, what is in none."""
-    head = tl.minimum(-start & (WIDTH - 1), length).to(tl.int32)
-    blocks = (length - head) // BLOCK
+    """Return how many places there are to a multiple of WIDTH, whole blocks from there, actions in none."""
+    head = (-start & (WIDTH - 1)).to(tl.int32)
+    blocks = tl.maximum(length - head, 0) // BLOCK
     return head, blocks, length - blocks * BLOCK
 
 
