@@ -60,6 +60,8 @@ def test_what_is_compiled(monkeypatch, tmp_path, record_property, name):
     assert set(re.findall(r"ex2\S*", ptx)) == {"ex2.approx.ftz.f32"}
     # in blocks and outside; a step of large range takes another
     assert ptx.count("ex2.") == 2 * each * (2 if name == "step" else 1)
+    # NaN stays NaN: the interpreter's maximum never loses it
+    assert ptx.count("max.NaN.f32") == 2 * each
     if name == "pullback":
         assert ptx.count("st.global.v4.b32") == loads
         # to nearest: the interpreter does it otherwise
