@@ -285,7 +285,6 @@ on_a_device = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_on_a_device(dtype, rows, actions, features, temperature, monkeypatch):
     """Tensor cores may cut a sum instead of rounding it, once in eight products: 2⁻²³ of it each time."""
-    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "ieee")
     h, w, b, tokens = inputs(dtype, rows, actions, features)
     h, w, b, tokens = (x.detach().cuda() for x in (h, w, b, tokens))
     leaves = [x.requires_grad_() for x in (h, w, b)]
