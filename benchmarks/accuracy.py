@@ -10,7 +10,7 @@ ACTIONS = 32_000
 
 def errors(device, compared=None, kinds=inputs.KINDS, actions=ACTIONS):
     """Return one record for each method, kind of rows and type; all methods where none are named."""
-    records, compared = [], compared or methods.of_policy()
+    records, compared = [], methods.of_policy() if compared is None else compared
     for dtype in inputs.DTYPES:
         for kind in kinds:
             if kind == "offset 1e4" and dtype != torch.float32:
@@ -98,13 +98,13 @@ def assert_agreement(device, policy=None, step=None, actions=ACTIONS):
     z = inputs.hard_logits("ordinary", actions, torch.float32, device)
     tokens = z.argmin(dim=-1)
     exact = batched.policy_moments(z.double(), tokens)
-    for name, method in (policy or methods.of_policy()).items():
+    for name, method in (methods.of_policy() if policy is None else policy).items():
         entropy, log_probs = method(z, tokens)
         torch.testing.assert_close(entropy.double(), exact.entropy, rtol=0, atol=2e-3, msg=name)
         torch.testing.assert_close(log_probs.double(), exact.token_log_probs, rtol=0, atol=2e-3, msg=name)
     u = inputs.step_of(z.shape, torch.float32, device)
     exact = methods.our_step(z.double(), u.double())
-    for name, method in (step or methods.of_step()).items():
+    for name, method in (methods.of_step() if step is None else step).items():
         for found, truth in zip(method(z, u), exact, strict=True):
             torch.testing.assert_close(found.double(), truth, rtol=0, atol=2e-4, msg=name)
     assert tasks.FORWARD != tasks.BACKWARD

@@ -62,10 +62,26 @@ class Runs:
                 measuring.synchronise(self.device)
                 names.append(name)
             except Exception as error:  # a library may fail in any way; the others go on
-                lines = str(error).strip().splitlines() or [""]
-                self.left_out[f"{task}: {name}"] = f"{type(error).__name__}: {lines[0]}"[:300]
-                _forget(self.device)
+                self._leave_out(task, name, error)
         return names
+
+    def checked(self, task, compared, check):
+        """Return the records that a check gives of each method; a library's failure is noted, ours raises."""
+        records = []
+        for name, method in compared.items():
+            try:
+                records += check({name: method}) or []
+            except Exception as error:
+                if name == methods.OURS:
+                    raise
+                self._leave_out(task, name, error)
+        return records
+
+    def _leave_out(self, task, name, error):
+        """Write down why a method takes no part."""
+        lines = str(error).strip().splitlines() or [""]
+        self.left_out[f"{task}: {name}"] = f"{type(error).__name__}: {lines[0]}"[:300]
+        _forget(self.device)
 
     def race(self, task, of_copies, floors):
         """Time all runs that work in turn, and the memory of each; `floors` are seconds that nobody timed."""
@@ -96,8 +112,10 @@ def measure(sizes, device, clock, save=lambda found: None):
     runs = Runs(sizes, device, clock)
     found = {"machine": machine(device), "rows": runs.records, "left_out": runs.left_out}
     policy, step = _tried_small(runs)
-    accuracy.assert_agreement(device, policy, step, sizes.error_actions)
-    found["errors"] = accuracy.errors(device, policy, inputs.KINDS + inputs.MASKED_KINDS, sizes.error_actions)
+    actions, kinds = sizes.error_actions, inputs.KINDS + inputs.MASKED_KINDS
+    runs.checked("agreement", policy, lambda one: accuracy.assert_agreement(device, one, {}, actions))
+    runs.checked("agreement", step, lambda one: accuracy.assert_agreement(device, {}, one, actions))
+    found["errors"] = runs.checked("errors", policy, lambda one: accuracy.errors(device, one, kinds, actions))
     save(found)
     found["rates"] = measure_logits(runs)
     save(found)
@@ -228,7 +246,11 @@ def hidden_errors(runs):
     rows, actions, features = runs.sizes.error_rows, runs.sizes.error_actions, runs.sizes.features
     known = {r["method"] for r in runs.records if r["task"] == HIDDEN_BACKWARD}
     compared = {name: method for name, method in methods.of_hidden().items() if name in known}
-    return accuracy.hidden_errors(runs.device, compared, rows, actions, features)
+
+    def errors(one):
+        return accuracy.hidden_errors(runs.device, one, rows, actions, features)
+
+    return runs.checked("errors from hidden states", compared, errors)
 
 
 def _forget(device):

@@ -22,6 +22,7 @@ def broken(*_):
 def measured(tmp_path_factory):
     """Return what the program finds, with a library that works, one that fails, and a clock that ticks."""
     policy = {methods.OURS: methods.ours, "torch Categorical": methods.categorical, "verl 0, broken": broken}
+    policy["wrong"] = lambda z, t: tuple(x + 1 for x in methods.ours(z, t))
     step = {methods.OURS: methods.our_step, "natural torch formula": methods.natural_step}
     fused = {methods.OURS: methods.ours_from_hidden, "verl 0, fused": broken}
     ticks, saved = itertools.count(1), []
@@ -49,8 +50,8 @@ def found(measured):
 
 def test_every_part_runs_and_every_bar_is_there(found):
     by_task = {task: [r["method"] for r in found["rows"] if r["task"] == task] for task in wall_tasks()}
-    assert by_task[tasks.FORWARD] == [methods.OURS, "torch Categorical", device.ENTROPY_ALONE]
-    assert set(by_task[tasks.BACKWARD]) == {tasks.FRESH, tasks.REUSED, "torch Categorical"}
+    assert by_task[tasks.FORWARD] == [methods.OURS, "torch Categorical", "wrong", device.ENTROPY_ALONE]
+    assert set(by_task[tasks.BACKWARD]) == {tasks.FRESH, tasks.REUSED, "torch Categorical", "wrong"}
     assert by_task[tasks.STEP] == [methods.OURS, "natural torch formula"]
     assert by_task[device.HIDDEN_FORWARD] == [methods.OURS]
     assert by_task[device.HIDDEN_BACKWARD] == [methods.OURS, device.MADE_AGAIN]
@@ -77,7 +78,15 @@ def wall_tasks():
 def test_a_library_that_fails_is_left_out_by_name(found):
     assert found["left_out"]["a few rows: verl 0, broken"] == "ImportError: no such thing"
     assert f"{device.HIDDEN_BACKWARD}: verl 0, fused" in found["left_out"]
-    assert {e["method"] for e in found["errors"]} == {methods.OURS, "torch Categorical"}
+    assert found["left_out"]["agreement: wrong"].startswith("AssertionError: ")
+    assert {"agreement: torch Categorical", "agreement: entropy_core"}.isdisjoint(found["left_out"])
+    assert {e["method"] for e in found["errors"]} == {methods.OURS, "torch Categorical", "wrong"}
+
+
+def test_ours_must_agree():
+    runs = device.Runs(SMALL, "cpu", None)
+    with pytest.raises(ImportError, match="no such thing"):
+        runs.checked("agreement", {methods.OURS: broken}, lambda one: one[methods.OURS]())
 
 
 def record(task, method, seconds, ratio=1.0, extra=1.0):
