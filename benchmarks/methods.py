@@ -4,7 +4,9 @@ Every method of a task takes the same tensors and returns the same values. TRL a
 `_gather_logprobs_entropy` (revision 4aef98d8d) is restated here, since its wheel needs the whole system.
 """
 
+import contextlib
 import functools
+import importlib
 import sys
 import types
 from importlib.metadata import PackageNotFoundError, distribution
@@ -13,8 +15,7 @@ from unittest import mock
 import torch
 
 from entropy_core import batched
-from entropy_core.batched import _one_read
-from entropy_core.batched.kernels import _rows as kernels
+from entropy_core.batched import _one_read, hidden
 
 OURS = "entropy_core"
 EAGER = "entropy_core, no compiler"
@@ -22,11 +23,11 @@ COMPILED = "entropy_core, torch.compile"
 
 
 def without_compiler(function):
-    """Return the function as it runs where there is no compiler."""
+    """Return the function as it runs where there are no kernels."""
 
     @functools.wraps(function)
     def call(*arguments):
-        with mock.patch.object(kernels, "serve", return_value=False):
+        with mock.patch.object(_one_read, "_kernels", return_value=None):
             return function(*arguments)
 
     return call
@@ -106,7 +107,10 @@ LIBRARIES = {"trl": "TRL", "verl": "verl"}
 
 
 def _trl(logits, tokens):
-    """Return H and log π as TRL computes them."""
+    """Return H and log π as TRL computes them; on a GPU by its Triton kernel, which needs no other part."""
+    if logits.device.type == "cuda":
+        kernel = module("trl", "trl.kernels.logprob_entropy").selective_log_softmax_and_entropy
+        return kernel(logits, tokens)[::-1]
     from trl.trainer.utils import selective_log_softmax_and_entropy
 
     return selective_log_softmax_and_entropy(logits, tokens)[::-1]
@@ -114,21 +118,20 @@ def _trl(logits, tokens):
 
 def _verl(logits, tokens):
     """Return H and log π as verl computes them."""
-    functions = _verl_functions()
+    functions = module("verl", "verl.utils.torch_functional")
     return functions.entropy_from_logits(logits), functions.logprobs_from_logits(logits, tokens)
 
 
 @functools.cache
-def _verl_functions():
-    """Return verl's module of functions on logits, without the imports of the package around it."""
-    root = distribution("verl").locate_file("verl")
-    for name, path in (("verl", root), ("verl.utils", root / "utils")):
-        package = types.ModuleType(name)
+def module(library, name):
+    """Return a library's module without the imports of the packages around it."""
+    *packages, _ = name.split(".")
+    for depth in range(1, len(packages) + 1):
+        path = distribution(library).locate_file("/".join(packages[:depth]))
+        package = types.ModuleType(".".join(packages[:depth]))
         package.__path__ = [str(path)]
-        sys.modules.setdefault(name, package)
-    from verl.utils import torch_functional
-
-    return torch_functional
+        sys.modules.setdefault(package.__name__, package)
+    return importlib.import_module(name)
 
 
 def of_policy():
@@ -174,3 +177,46 @@ def of_step():
         COMPILED: by_torch_compile(our_step),
         "natural torch formula": natural_step,
     }
+
+
+def ours_from_hidden(states, matrix, tokens):
+    """Return H and log π of the tokens, the logits never held."""
+    moments = hidden.moments_from_hidden(states, matrix, tokens)
+    return moments.entropy, moments.token_log_probs
+
+
+def product_then_ours(states, matrix, tokens):
+    """Return the same from logits that are held, rounded to the type of the inputs."""
+    return ours(states @ matrix.t(), tokens)
+
+
+def of_hidden():
+    """Return the methods that give H and log π from hidden states and an output matrix."""
+    return {
+        OURS: ours_from_hidden,
+        "product, then entropy_core": product_then_ours,
+        **hidden_peers(),
+    }
+
+
+def hidden_peers():
+    """Return the training libraries' fused functions that are installed, by name and version."""
+    found = {}
+    for library, name, values in (("verl", "verl", _verl_fused), ("liger-kernel", "Liger", _liger)):
+        with contextlib.suppress(PackageNotFoundError):
+            found[f"{name} {distribution(library).version}, fused"] = values
+    return found
+
+
+def _verl_fused(states, matrix, tokens):
+    """Return H and log π by verl's Triton kernels, which need a GPU."""
+    call = module("verl", "verl.utils.kernel.linear_cross_entropy").linear_cross_entropy
+    return call(states, matrix, tokens, 1.0, "none")[::-1]
+
+
+def _liger(states, matrix, tokens):
+    """Return H and log π by Liger's fused function; away from Hopper GPUs it is not fused."""
+    name = "liger_kernel.ops.fused_linear_scaled_cross_entropy"
+    call = module("liger-kernel", name).LigerFusedLinearScaledCrossEntropyFunction.apply
+    surprise, entropy = call(states, matrix, tokens, return_entropy=True)
+    return entropy, -surprise

@@ -21,29 +21,30 @@ FASTER = (  # (task, ours, theirs, how many times faster in float32 and in bfloa
     (tasks.BACKWARD, tasks.REUSED, "TRL", None, 5),
     (tasks.BACKWARD, tasks.REUSED, "verl", 5, 5),
 )
+COLUMNS = ["what", "shape", "type", "measured", "bar", "met"]
 
 
 def markdown(found):
     """Return all tables."""
     rows = pd.DataFrame(found["rows"])
-    parts = [f"# Measured on {found['machine']['device']}", _machine(found["machine"])]
-    parts += ["## Bars", _table(bars(rows, found))]
+    parts = [f"# Measured on {found['machine']['device']}", machine_line(found["machine"])]
+    parts += ["## Bars", table(bars(rows, found))]
     for task, group in rows.groupby("task", sort=False):
-        parts += [f"## {task}: time over the floor", _table(_wide(group, "ratio_to_floor", "{:.1f}"))]
+        parts += [f"## {task}: time over the floor", table(wide(group, "ratio_to_floor", "{:.1f}"))]
         group = group.dropna(subset=["extra_mebibytes"])
         if len(group):
-            parts += [f"## {task}: peak extra memory, MiB", _table(_wide(group, "extra_mebibytes", "{:.0f}"))]
+            parts += [f"## {task}: peak extra memory, MiB", table(wide(group, "extra_mebibytes", "{:.0f}"))]
     if "errors" in found:
-        parts += ["## Errors against float64", _table(_errors(pd.DataFrame(found["errors"])))]
+        parts += ["## Errors against float64", table(errors_table(pd.DataFrame(found["errors"])))]
     if "growth" in found:
         slopes = [
             {"axis": axis, "slope of log time": f"{g['slope']:.2f}"} for axis, g in found["growth"].items()
         ]
-        parts += ["## Growth", _table(pd.DataFrame(slopes))]
+        parts += ["## Growth", table(pd.DataFrame(slopes))]
     if "stream" in found:
         parts += [
             "## Stream of rows of 1024 bfloat16 logits from a file",
-            _table(pd.DataFrame(found["stream"]).round(1)),
+            table(pd.DataFrame(found["stream"]).round(1)),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -80,12 +81,16 @@ def bars(rows, found):
                         value >= factor,
                     )
                 )
-    lines += _memory_bars(rows) + _error_bars(found.get("errors", []))
-    columns = ["what", "shape", "type", "measured", "bar", "met"]
-    table = pd.DataFrame(lines, columns=columns)
-    return table.assign(
-        shape=[" × ".join(map(str, s)) for s in table["shape"]],
-        met=["yes" if m else "NO" for m in table["met"]],
+    lines += _memory_bars(rows) + error_bars(found.get("errors", []))
+    return in_words(pd.DataFrame(lines, columns=COLUMNS))
+
+
+def in_words(lines):
+    """Return bars with shapes and verdicts as they are printed; None is a bar that nothing was held to."""
+    said = {True: "yes", False: "NO", None: "not measured"}
+    return lines.assign(
+        shape=[" × ".join(map(str, s)) for s in lines["shape"]],
+        met=[said[None if m is None else bool(m)] for m in lines["met"]],
     )
 
 
@@ -118,7 +123,8 @@ def _memory_bars(rows):
     return lines
 
 
-def _error_bars(errors):
+def error_bars(errors):
+    """Return the bars of the errors of ours."""
     limits = {
         "entropy_nats": 2e-6,
         "entropy_relative": 1e-3,
@@ -144,7 +150,7 @@ def _error_bars(errors):
     return lines
 
 
-def _wide(group, column, form):
+def wide(group, column, form):
     """Return methods down, sizes and types across."""
     named = group.assign(
         case=[f"{' × '.join(map(str, s))} {d}" for s, d in zip(group["shape"], group["dtype"], strict=True)],
@@ -155,7 +161,7 @@ def _wide(group, column, form):
     return wide.reindex(index=order, columns=list(dict.fromkeys(named["case"]))).reset_index()
 
 
-def _errors(errors):
+def errors_table(errors):
     """Return the largest error of H a method and kind of rows, NaN where a method gave NaN."""
     named = errors.assign(
         case=errors["kind"] + ", " + errors["dtype"],
@@ -167,14 +173,15 @@ def _errors(errors):
     ).reset_index()
 
 
-def _machine(machine):
+def machine_line(machine):
+    """Return what the numbers depend on, as a sentence."""
     return (
         ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in machine.items() if key != "device")
         + "."
     )
 
 
-def _table(frame):
+def table(frame):
     """Return a Markdown table."""
     head = [" | ".join(map(str, frame.columns)), " | ".join(["---"] * len(frame.columns))]
     return "\n".join(

@@ -38,16 +38,17 @@ def is_large(*tensors: torch.Tensor) -> bool:
 def policy_sums(logits: torch.Tensor, scale: float = 1.0) -> _sums.PolicySums:
     """Return the state of every row of scale · logits in float64, from one read of the logits."""
     states = [
-        _sums.merge_policy(_sums.policy_state(_policy_terms(z, scale), scale)) for (z,) in _pieces(logits)
+        _sums.merge_policy(_sums.policy_state(policy_terms(z, scale), scale)) for (z,) in _pieces(logits)
     ]
     return _sums.PolicySums(*_in_shape(states, logits.shape[:-1]))
 
 
-def _policy_terms(z, scale):
+def policy_terms(z: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return what `_sums.policy_terms` gives of every block of rows [rows, actions]: [5, rows, blocks]."""
     if kernels := _kernels(z):
         return kernels.policy(z, scale)
     factor = None if scale == 1 else torch.tensor(scale, dtype=_sums.accumulating(z.dtype), device=z.device)
-    return _block_terms(_sums.policy_terms, [z], factor)
+    return torch.stack(_block_terms(_sums.policy_terms, [z], factor))
 
 
 @torch.no_grad()

@@ -1,12 +1,17 @@
 """Moments of a policy from its final hidden states and output matrix; the logits are never held.
 
-z = h Wᵀ + b is made tile by tile, some rows by some actions. Each tile is reduced to the state of `_sums`
-while it is there, the states of a row merge, and the memory serves the next tile. The backward pass makes
-each tile again, turns it into its gradient G, and adds G W to the gradient of h and Gᵀ h to that of W.
+z = h Wᵀ + b is made tile by tile, some rows by some actions. Each tile is reduced to the sums of its blocks
+of `_sums` while it is there, the blocks of a row merge, and the memory serves the next tile. The backward
+pass makes each tile again, turns it into its gradient G, and adds G W to the gradient of h and Gᵀ h to that
+of W: three products, of which a pass that keeps the logits needs two.
 
-Products are taken and added up in float32, in float64 where an input is float64, whatever the type of the
-inputs and under autocast too: logits rounded to bfloat16 would carry 0.4 % of themselves as error. On a GPU
-that is the speed of float32 products; `torch.backends.cuda.matmul.fp32_precision` decides how exact they are.
+Products are added up in float32, in float64 where an input is float64, whatever the type of the inputs and
+under autocast too: logits rounded to bfloat16 would carry 0.4 % of themselves as error. Where the tensor
+cores of a GPU multiply bfloat16, `_type_of_products` lets them: a product of two bfloat16 numbers is exact in
+float32, and only the sum is rounded. G is float32 there and would lose 0.2 % of each entry as bfloat16, so it
+goes in as a sum of two bfloat16 numbers, G = high + low, which keep all but 1/131072 of it and cost each of
+its products twice. Every other type is multiplied as float32 or float64, on a GPU at the speed of those;
+`torch.backends.cuda.matmul.fp32_precision` decides how exact they are.
 
 Liger-Kernel is not called. What 0.8.5 offers for this, LigerFusedLinearScaledCrossEntropyFunction, needs a
 Hopper GPU where it is fused, returns the entropy in bfloat16 there (10 nats are rounded to a sixteenth) and
@@ -25,7 +30,8 @@ from entropy_core.batched.moments import PolicyMoments
 
 __all__ = ["entropy_from_hidden", "moments_from_hidden"]
 
-ROWS, ACTIONS = 512, 4096  # of a tile: 8 MiB of float32
+ROWS, ACTIONS = 512, 4096  # of a tile on a processor: 8 MiB of float32
+ROWS_ON_DEVICE = 8192  # elsewhere, 128 MiB: a product that fills the device, and few launches
 
 
 def moments_from_hidden(
@@ -63,10 +69,12 @@ def moments_from_hidden(
         A product in float32 has an error that grows with the logits: the values are within
         1e-6 (1 + max |z| / temperature), varentropy within ten times that, of those of the inputs as they
         are (float64: 1e-13). Gradients before rounding to their type ≤ 3e-5 of a row's largest for hidden,
-        of the matrix's largest for weight (float64: 1e-12). Memory forward: a tile of 8 MiB (float64: 16),
-        40 bytes a row and 4096 actions, and 4096 rows of weight in float32 where they are of a shorter type;
-        backward: two tiles, the gradients, hidden's in float32, and 4096 rows of weight and of its gradient
-        in float32. tests/batched/test_hidden.py.
+        of the matrix's largest for weight (float64: 1e-12). The tensor cores of a GPU, which multiply
+        bfloat16 there, may cut where these round: allow 2⁻²⁶ of |z| more for each feature.
+        Memory forward: a tile of 8 MiB (float64: 16), on a GPU 128, 40 bytes a row and 4096 actions, and 4096
+        rows of weight in float32 where they are of a shorter type that must become that; backward: two tiles,
+        with bfloat16 on a GPU three, the gradients, hidden's in float32, and 4096 rows of weight and of its
+        gradient in float32. tests/batched/test_hidden.py.
 
     Source: claim `moments-merge`, chapter entropy-at-vocabulary-scale.
 
@@ -126,21 +134,27 @@ class _FromHidden(Function):
 
     @staticmethod
     def forward(hidden, weight, bias, tokens, counted, scale):
-        """Make every tile once; rows that do not count give 0."""
+        """Make every tile once; rows that do not count give 0, whatever their tiles hold."""
+        tile, type_in = _memory_of_a_tile(hidden, weight, bias), _type_of_products(hidden, weight, bias)
         runs = _runs(len(weight), ACTIONS)
-        states = torch.empty(5, len(hidden), len(runs), dtype=torch.float64, device=hidden.device)
-        memory = _memory_of_a_tile(hidden, weight, bias)
-        for place, actions in enumerate(runs):
-            w = weight[actions].to(memory.dtype)
-            for rows in _runs(len(hidden), ROWS):
-                _, z = _tile(hidden, w, bias, counted, rows, actions, memory)
-                at = _large.at_tokens(z, tokens[rows], actions.start)
-                states[:, rows, place] = torch.stack([*_one_read.policy_sums(z, scale), at])
-        *fields, at_token = states
-        sums = _sums.merge_policy(_sums.PolicySums(*fields))
-        at_token = at_token.amax(dim=-1) * scale - sums.peak
-        at_token = torch.where((tokens >= 0) & (tokens < len(weight)), at_token, torch.nan)
-        return *_large.policy_values_of(sums, at_token, counted, memory.dtype), at_token, *sums
+        at_place = tile.new_empty(
+            len(hidden), len(runs)
+        )  # the logit in each tile that a row's token may have
+        terms = []
+        for number, actions in enumerate(runs):
+            w, blocks = weight[actions].to(type_in), []
+            places = (tokens[:, None] - actions.start).clamp(0, len(w) - 1)
+            for rows in _runs(len(hidden), _rows_of_a_tile(hidden)):
+                z = _logits(hidden[rows].to(type_in), w, bias, actions, tile)
+                blocks.append(_one_read.policy_terms(z, scale))
+                at_place[rows, number] = z.gather(-1, places[rows]).squeeze(-1)
+            terms.append(torch.cat(blocks, dim=1))
+        sums = _sums.merge_policy(_sums.policy_state(torch.cat(terms, dim=2), scale))
+        is_action = (tokens >= 0) & (tokens < len(weight))
+        of_tile = torch.where(is_action, tokens, 0)[:, None] // ACTIONS
+        at_token = at_place.gather(-1, of_tile).squeeze(-1).double() * scale - sums.peak
+        at_token = torch.where(is_action, at_token, torch.nan)
+        return *_large.policy_values_of(sums, at_token, counted, tile.dtype), at_token, *sums
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -160,42 +174,96 @@ class _FromHidden(Function):
         hidden, weight, bias, tokens, counted, at_token, *sums = ctx.saved_tensors
         sums = _sums.PolicySums(*sums)
         coefficients, own = _large.policy_pullback(gradients[:4], sums, at_token, counted, ctx.scale)
-        memory, other = (_memory_of_a_tile(hidden, weight, bias) for _ in range(2))
-        to_hidden = torch.zeros_like(hidden, dtype=memory.dtype)
-        to_weight, to_bias = torch.empty_like(weight), torch.empty_like(weight[:, 0])
+        type_in = _type_of_products(hidden, weight, bias)
+        tile, other = (_memory_of_a_tile(hidden, weight, bias) for _ in range(2))
+        to_hidden = torch.zeros_like(hidden, dtype=tile.dtype)
+        to_weight = torch.empty_like(weight)
+        to_bias = None if bias is None else torch.empty_like(bias)
         for actions in _runs(len(weight), ACTIONS):
-            w = weight[actions].to(memory.dtype)
-            to_w, to_b = torch.zeros_like(w), torch.zeros_like(w[:, 0])
-            for rows in _runs(len(hidden), ROWS):
-                h, z = _tile(hidden, w, bias, counted, rows, actions, memory)
+            w = weight[actions].to(type_in)
+            to_w, to_b = torch.zeros_like(w, dtype=tile.dtype), 0.0
+            for rows in _runs(len(hidden), _rows_of_a_tile(hidden)):
+                h = torch.where(counted[rows, None], hidden[rows].to(type_in), 0.0)  # 0 · NaN is NaN in Gᵀ h
+                z = _logits(h, w, bias, actions, tile)
                 g = other[: z.numel()].view(z.shape)
                 per_row = sums.peak[rows], [x[rows] for x in coefficients], counted[rows]
                 _one_read.write_pullback(z, ctx.scale, *per_row, g)
                 _large.write_at_tokens(g, tokens[rows], actions.start, own[rows])
-                to_hidden[rows].addmm_(g, w)
-                to_w.addmm_(g.t(), h)
-                to_b += g.sum(dim=0)
-            to_weight[actions], to_bias[actions] = to_w, to_b
-        to_bias = None if bias is None else to_bias.to(bias.dtype)
+                if bias is not None:
+                    to_b = to_b + g.sum(dim=0)
+                into = to_hidden[rows]
+                for part in _parts(g, type_in):
+                    _add_product(part, w, into)
+                    _add_product(part.t(), h, to_w)
+            to_weight[actions] = to_w
+            if bias is not None:
+                to_bias[actions] = to_b
         return to_hidden.to(hidden.dtype), to_weight, to_bias, None, None, None
 
 
-def _tile(hidden, w, bias, counted, rows, actions, memory):
-    """Return h of these rows, 0 where a row does not count, and their logits of these actions in `memory`."""
-    h = torch.where(counted[rows, None], hidden[rows].to(w.dtype), 0.0)
+def _type_of_products(hidden, weight, bias):
+    """Return the type in which matrices are multiplied: the inputs' own where tensor cores take it, exactly.
+
+    Elsewhere the type in which the products are added up.
+    """
+    types = {x.dtype for x in (hidden, weight)}
+    added = _type_of_sums(hidden, weight, bias)
+    is_short = types == {torch.bfloat16} and added == torch.float32 and _has_tensor_cores(hidden)
+    return torch.bfloat16 if is_short else added
+
+
+def _type_of_sums(*inputs):
+    """Return the type in which products are added up."""
+    is_double = any(x is not None and x.dtype == torch.float64 for x in inputs)
+    return torch.float64 if is_double else torch.float32
+
+
+def _has_tensor_cores(tensor):
+    """Return whether torch multiplies bfloat16 there with a sum, and a result, in float32."""
+    return tensor.device.type == "cuda"
+
+
+def _logits(h, w, bias, actions, memory):
+    """Return the logits of some rows and some actions, in `memory`."""
     z = memory[: len(h) * len(w)].view(len(h), len(w))
-    torch.mm(h, w.t(), out=z)  # with `out` autocast leaves it alone
-    return h, z if bias is None else z.add_(bias[actions])
+    _put_product(h, w.t(), z)
+    return z if bias is None else z.add_(bias[actions])
+
+
+def _put_product(a, b, into):
+    """Write a b; with `out` autocast leaves the types alone."""
+    if a.dtype == into.dtype:
+        torch.mm(a, b, out=into)
+    else:
+        torch.mm(a, b, out_dtype=into.dtype, out=into)
+
+
+def _add_product(a, b, into):
+    """Add a b to what is there."""
+    if a.dtype == into.dtype:
+        torch.addmm(into, a, b, out=into)
+    else:
+        torch.addmm(into, a, b, out_dtype=into.dtype, out=into)
+
+
+def _parts(g, dtype):
+    """Return g as a sum of matrices of a type: itself, or its nearest and what that leaves; g is used up."""
+    if g.dtype == dtype:
+        return (g,)
+    high = g.to(dtype)
+    return high, g.sub_(high).to(dtype)
 
 
 def _memory_of_a_tile(hidden, weight, bias):
-    """Return memory for the largest tile, in the type in which products are taken."""
-    types = {x.dtype for x in (hidden, weight, bias) if x is not None}
-    dtype = torch.float64 if torch.float64 in types else torch.float32
-    size = min(ROWS, len(hidden)) * min(ACTIONS, len(weight))
-    return torch.empty(size, dtype=dtype, device=hidden.device)
+    """Return memory for the largest tile, in the type in which products are added up."""
+    size = min(_rows_of_a_tile(hidden), len(hidden)) * min(ACTIONS, len(weight))
+    return torch.empty(size, dtype=_type_of_sums(hidden, weight, bias), device=hidden.device)
+
+
+def _rows_of_a_tile(hidden):
+    return ROWS if hidden.device.type == "cpu" else ROWS_ON_DEVICE
 
 
 def _runs(length, step):
-    """Return slices that cut a length into runs of at most so many."""
-    return [slice(start, min(start + step, length)) for start in range(0, length, step)]
+    """Return slices that cut a length into runs of at most so many; an empty one of nothing."""
+    return [slice(start, min(start + step, length)) for start in range(0, max(length, 1), step)]

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
+from entropy_core import batched
 from entropy_core.batched import sharded
 from tests.batched.calls import said
 from tests.batched.test_large import NEVER, policies, steps
@@ -165,6 +166,37 @@ def run(rank, world, folder):
     found = everything(rank, world)
     del calls[:]
     found["exchanges"] = exchanges(rank, world, calls)
+    torch.save(found, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def on_device(rank, world, folder, backend, device):
+    """Join the others with a backend, compare with the whole on one device, save the largest differences.
+
+    Logits are many enough to be read in blocks; after the exchange of facts nothing may wait.
+    """
+    device = torch.device(device, rank) if device == "cuda" else torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    meeting = f"file://{folder}/meeting"
+    dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        z = policies(2, 4000 * world, dtype).to(device)
+        widths = [4000 + 7 * (2 * (k % 2) - 1) * (world > 1) for k in range(world)]
+        widths[-1] += 4000 * world - sum(widths)
+        tokens, u = tokens_everywhere(z), steps(z.cpu()).to(device)
+        shard = part(z, widths, rank).clone().requires_grad_()
+        moments = sharded.sharded_policy_moments(shard, tokens)
+        (gradient,) = torch.autograd.grad(moments.entropy.sum(), shard)
+        leaf = z.clone().requires_grad_()
+        expected = batched.policy_moments(leaf, tokens)
+        (whole,) = torch.autograd.grad(expected.entropy.sum(), leaf)
+        found[f"policy {dtype}"] = moments, expected
+        found[f"gradient {dtype}"] = (gradient,), (part(whole, widths, rank),)
+        happened = sharded.sharded_step_moments(shard.detach(), part(u, widths, rank))
+        found[f"step {dtype}"] = happened, batched.step_moments(z, u)
+    found = {name: [tuple(x.detach().cpu() for x in xs) for xs in pair] for name, pair in found.items()}
     torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from entropy_core import batched
-from entropy_core.batched import _simple, hidden
+from entropy_core.batched import _one_read, _simple, hidden
+from entropy_core.batched.kernels import _triton_rows as kernels
 
 ROOT = Path(__file__).parents[2]
 NATS = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 1e-6, torch.float16: 1e-6}
@@ -36,6 +37,25 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(hidden, "ACTIONS", 7)
 
 
+@pytest.fixture
+def tensor_cores(monkeypatch):
+    """Let torch multiply bfloat16 with float32 sums, as it does on a GPU; return the types it saw."""
+    seen = []
+
+    def with_float32_sums(multiply):
+        def call(*matrices, out, out_dtype=None):
+            seen.append([x.dtype for x in matrices[-2:]])
+            assert out_dtype in (None, out.dtype)
+            return multiply(*(x.to(out.dtype) for x in matrices), out=out)
+
+        return call
+
+    monkeypatch.setattr(hidden, "_has_tensor_cores", lambda tensor: True)
+    for name in ("mm", "addmm"):
+        monkeypatch.setattr(torch, name, with_float32_sums(getattr(torch, name)))
+    return seen
+
+
 def inputs(dtype, rows=10, actions=37, features=16, size=3.0, seed=0):
     """Return hidden states, a weight, a bias that forbids some actions, allowed tokens on every tile."""
     generator = torch.Generator().manual_seed(seed)
@@ -58,6 +78,7 @@ def gradients(values, leaves):
     """Return the gradients of one fixed combination of all values."""
     rows = values[0].numel()
     weights = torch.randn(4, rows, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    weights = weights.to(values[0].device)
     loss = sum((w * v.double().flatten()).sum() for w, v in zip(weights, values, strict=True))
     return torch.autograd.grad(loss, leaves, retain_graph=True)
 
@@ -100,6 +121,90 @@ def test_at_size(dtype, record_property):
     truth, leaves, z = explicit(h, w, b, tokens, torch.ones(513, dtype=torch.bool), 1.0)
     error = assert_within(found, (h, w, b), truth, leaves, z, dtype)
     record_property("largest error of H, nats", f"{error:.1e}")
+
+
+@pytest.mark.claim("gradient-in-two-parts")
+@pytest.mark.parametrize("rows", [4, 10])
+def test_tensor_cores_change_no_promise(rows, small_tiles, tensor_cores):
+    h, w, b, tokens = inputs(torch.bfloat16, rows=rows, features=64)
+    counted = torch.arange(rows) % 5 != 1
+    found = hidden.moments_from_hidden(h, w, tokens, b, 0.5, counted)
+    truth, leaves, z = explicit(h, w, b, tokens, counted, 2.0)
+    assert_within(found, (h, w, b), truth, leaves, z * 2, torch.bfloat16)
+    tiles = -(-rows // 4) * 6
+    assert tensor_cores == [[torch.bfloat16] * 2] * (tiles + 5 * tiles), "one product forward, five backward"
+
+
+def test_kernels_of_a_device_read_the_tiles(small_tiles, tensor_cores, monkeypatch):
+    """The whole path of a GPU, its kernels interpreted and its products emulated."""
+    interpreted = pytest.importorskip("tests.batched.interpreted", reason="there is no Triton here")
+    calls = []
+    monkeypatch.setattr(_one_read, "_kernels", lambda *tensors: calls.append(tensors) or kernels)
+    h, w, b, tokens = inputs(torch.bfloat16, rows=6, actions=17, features=64)
+    counted = torch.arange(6) != 1
+    with interpreted.interpreting(kernels):
+        found = hidden.moments_from_hidden(h, w, tokens % 15, b, 0.5, counted)
+        truth, leaves, z = explicit(h, w, b, tokens % 15, counted, 2.0)
+        assert_within(found, (h, w, b), truth, leaves, z * 2, torch.bfloat16)
+    assert len(calls) == 2 * 2 * 3, "forward and backward, two runs of rows by three of actions"
+
+
+@pytest.mark.parametrize(
+    "dtypes", [(torch.float32,) * 2, (torch.float16,) * 2, (torch.bfloat16, torch.float32)]
+)
+def test_other_types_are_multiplied_as_float32(dtypes, small_tiles, tensor_cores):
+    h, w, _, tokens = inputs(torch.float64)
+    h, w = (x.detach().to(dtype).requires_grad_() for x, dtype in zip((h, w), dtypes, strict=True))
+    gradients(hidden.moments_from_hidden(h, w, tokens), (h, w))
+    assert {dtype for pair in tensor_cores for dtype in pair} == {torch.float32}
+
+
+def errors_of_a_product(parts_of):
+    """Return the error of G W as a share of a row's largest entry, and relative above 1 % of that."""
+    h, w, _, _ = inputs(torch.bfloat16, rows=128, actions=4000, features=64)
+    exact = batched.entropy_gradient((h.double() @ w.double().t()).detach())
+    truth = exact @ w.detach().double()
+    found = torch.zeros_like(truth, dtype=torch.float32)
+    for part in parts_of(exact.float()):
+        found += part.float() @ w.detach().float()
+    error, largest = (found - truth).abs(), truth.abs().amax(dim=-1, keepdim=True)
+    return (error / largest).max().item(), (error / truth.abs())[truth.abs() > 1e-2 * largest].max().item()
+
+
+@pytest.mark.claim("gradient-in-two-parts")
+def test_two_bfloat16_numbers_carry_a_gradient_and_one_does_not(record_property):
+    share, relative = errors_of_a_product(lambda g: hidden._parts(g, torch.bfloat16))
+    record_property("error with the gradient in two parts", f"{share:.1e}")
+    assert share < 3e-5
+    assert relative < 1e-3
+    share, relative = errors_of_a_product(lambda g: [g.bfloat16()])
+    record_property("error with it in one", f"{share:.1e}")
+    assert share > 3e-4
+    assert relative > 1e-2
+
+
+@pytest.mark.parametrize("name", ["mm", "addmm"])
+def test_torch_has_the_products_that_a_gpu_is_asked_for(name):
+    short, into = torch.ones(2, 2, dtype=torch.bfloat16), torch.zeros(2, 2)
+    multiply = {"mm": hidden._put_product, "addmm": hidden._add_product}[name]
+    with pytest.raises(NotImplementedError, match=rf"aten::{name}\.dtype_out"):
+        multiply(short, short, into)
+
+
+def test_tiles_on_a_device_are_larger_and_bounded():
+    h, w = torch.empty(20_000, 64, device="meta"), torch.empty(151_936, 64, device="meta")
+    assert hidden._memory_of_a_tile(h, w, None).nbytes == 2**27
+    assert hidden._memory_of_a_tile(h[:3], w[:5], None).nbytes == 60
+    assert hidden._memory_of_a_tile(*(torch.empty(x.shape) for x in (h, w)), None).nbytes == 2**23
+
+
+def test_no_rows_at_all():
+    h, w = torch.zeros(0, 3, requires_grad=True), torch.zeros(5, 3, requires_grad=True)
+    moments = hidden.moments_from_hidden(h, w, torch.zeros(0, dtype=torch.int64))
+    assert moments.entropy.shape == (0,)
+    of_hidden, of_weight = torch.autograd.grad(moments.entropy.sum(), (h, w))
+    assert of_hidden.shape == (0, 3)
+    assert not of_weight.any()
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -166,6 +271,47 @@ def test_the_gradient_has_no_gradient_and_says_so():
     entropy = hidden.entropy_from_hidden(h, w)
     with pytest.raises(RuntimeError, match="cannot be differentiated again"):
         torch.autograd.grad(entropy.sum(), h, create_graph=True)
+
+
+on_a_device = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+
+
+@pytest.mark.gpu
+@on_a_device
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("rows", "actions", "features"), [(10, 37, 16), (9000, 9001, 64), (512, 32_000, 4096)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_on_a_device(dtype, rows, actions, features, temperature, monkeypatch):
+    """Tensor cores may cut a sum instead of rounding it, once in eight products: 2⁻²³ of it each time."""
+    h, w, b, tokens = inputs(dtype, rows, actions, features)
+    h, w, b, tokens = (x.detach().cuda() for x in (h, w, b, tokens))
+    leaves = [x.requires_grad_() for x in (h, w, b)]
+    counted = torch.arange(rows, device="cuda") % 5 != 1
+    found = hidden.moments_from_hidden(*leaves[:2], tokens, leaves[2], temperature, counted)
+    truth, exact_leaves, z = explicit(*leaves, tokens, counted, 1 / temperature)
+    monkeypatch.setitem(NATS, dtype, NATS[dtype] + features / 8 * 2**-23)
+    monkeypatch.setitem(SHARE, dtype, SHARE[dtype] + 10 * max(rows, actions) ** 0.5 * 2**-23)
+    assert_within(found, leaves, truth, exact_leaves, z / temperature, dtype)
+
+
+@pytest.mark.gpu
+@on_a_device
+def test_nothing_on_a_device_waits_and_tiles_stay_small():
+    h, w = (torch.randn(n, 256, device="cuda", dtype=torch.bfloat16).requires_grad_() for n in (8192, 50_000))
+    hidden.entropy_from_hidden(h, w).sum().backward()
+    h.grad = w.grad = None
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        hidden.entropy_from_hidden(h, w).sum().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    mebibytes = (torch.cuda.max_memory_allocated() - before) / 2**20
+    assert mebibytes < 512, "the logits as float32 would take 1562"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells a program's peak there")

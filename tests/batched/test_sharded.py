@@ -121,6 +121,30 @@ def test_a_dtensor_brings_its_shard_its_group_and_its_place(found, name):
         assert worst(ours[is_policy], theirs[is_policy], 1 + theirs[is_policy].abs()) <= 1e-12
 
 
+NCCL = pytest.param(
+    "nccl",
+    "cuda",
+    marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
+)
+
+
+@pytest.mark.parametrize(("backend", "device"), [("gloo", "cpu"), NCCL])
+def test_a_backend_and_a_device_give_the_whole(backend, device, tmp_path):
+    world = max(1, torch.cuda.device_count()) if device == "cuda" else 2
+    arguments = world, str(tmp_path), backend, device
+    context = torch.multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.batched.shards"])
+    torch.multiprocessing.start_processes(
+        shards.on_device, arguments, nprocs=world, start_method="forkserver"
+    )
+    for rank in range(world):
+        for name, (ours, whole) in torch.load(tmp_path / f"{rank}.pt").items():
+            for value, expected in zip(ours, whole, strict=True):
+                assert value.dtype == expected.dtype
+                close = 1e-5 if expected.dtype == torch.float32 else torch.finfo(expected.dtype).eps
+                torch.testing.assert_close(value, expected, rtol=close, atol=close, equal_nan=True, msg=name)
+
+
 def test_a_token_that_no_rank_has_is_nan(found):
     log_probs = found[0]["token of no rank"][3]
     assert log_probs.isnan().tolist() == [True, False, True]
