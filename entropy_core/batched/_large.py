@@ -73,9 +73,9 @@ def policy_moments_of(sums):
 def is_far(sums):
     """Return whether a row's step has so large a range that the state after it must be read.
 
-    Looking at the numbers would make a device's host wait: there it is read whatever they are.
+    Looking at the numbers would make a device's host wait: there each row's kernel looks at its own.
     """
-    near = sums.highest - sums.lowest <= _sums.NEAR
+    near = _sums.is_near(sums)
     return near.device.type != "cpu" or not near.all()
 
 
@@ -93,7 +93,7 @@ def step_moments_of(sums, moved=None):
     third = (
         sums.gap_shift_shift / total - 2 * shift * sums.gap_shift / total + shift**2 * tau - tau * variance
     )
-    is_small = sums.highest - sums.lowest <= _sums.NEAR
+    is_small = _sums.is_near(sums)
     growth, gap_growth, shift_growth = (
         torch.where(is_small, x / total, 0.0) for x in (sums.growth, sums.gap_growth, sums.shift_growth)
     )

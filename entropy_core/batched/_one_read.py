@@ -70,11 +70,13 @@ def _step_terms(z, u):
 def moved_sums(logits: torch.Tensor, delta_logits: torch.Tensor, sums: _sums.StepSums) -> _sums.PolicySums:
     """Return the state of every row of logits + step about the origin m + c of `sums`; reads both again.
 
-    For steps of a range beyond `_sums.NEAR`.
+    For steps of a range beyond `_sums.NEAR`. The others' rows are given a peak of NaN: a kernel on a device
+    need not read them, and what comes of them is not used.
     """
     with torch.no_grad():
         logits, delta_logits = torch.broadcast_tensors(logits, delta_logits)
-        origins = [x.reshape(-1) for x in (sums.policy.peak, sums.origin)]
+        peaks = torch.where(_sums.is_near(sums), torch.nan, sums.policy.peak)
+        origins = [x.reshape(-1) for x in (peaks, sums.origin)]
         states, first = [], 0
         for z, u in _pieces(logits, delta_logits):
             peak, origin = (x[first : first + len(z)] for x in origins)

@@ -60,6 +60,11 @@ class StepSums(NamedTuple):
     lowest: torch.Tensor
 
 
+def is_near(sums):
+    """Return where the step has so small a range that the growth sums give the entropy after it."""
+    return sums.highest - sums.lowest <= NEAR
+
+
 def accumulating(dtype):
     """Return float64 for float64 and float32 for every other type."""
     return torch.float64 if dtype == torch.float64 else torch.float32

@@ -264,3 +264,26 @@ def test_the_lowest_number_of_a_type_forbids_as_well(dtype):
     for of in (lambda x: batched.policy_moments(x, tokens), lambda x: batched.step_moments(x, u)):
         for a, b in zip(of(lowest), of(z), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("actions", [7, 3000])
+def test_a_row_whose_entropy_is_known_is_not_read_again(actions):
+    """What stands there would show: NaN, in logits and in the step."""
+    z, u = torch.full((2, 3, actions), NAN)
+    z[1], u[1] = 0.0, torch.linspace(0, 1, actions)
+    peak = torch.tensor([NAN, 0.0, NAN], dtype=torch.float64)
+    found = _sums.merge_policy(_sums.policy_state(kernels.moved(z, u, peak, torch.zeros(3))))
+    assert found.peak.tolist() == [NEVER, 1.0, NEVER]
+    assert found.gap[[0, 2]].tolist() == [0.0, 0.0]
+    assert (found.gap[1] - _sums.policy_state(_sums.policy_terms(u[1:2, None], None)).gap[0]).abs() < 1e-4
+
+
+def test_rows_of_near_and_far_steps_stand_side_by_side(read_once):
+    z = torch.randn(4, 3000, generator=torch.Generator().manual_seed(3))
+    u = z.flip(0) * torch.tensor([0.01, 3.0, 0.5, 9.0])[:, None]
+    found, rows = batched.step_moments(z, u), (z.double().numpy(), u.double().numpy())
+    change = reference.entropy(rows[0] + rows[1]) - reference.entropy(rows[0])
+    assert found.entropy_change.numpy() == pytest.approx(change, abs=2e-6)
+    assert found.covariance.numpy() == pytest.approx(
+        reference.covariance_over_actions(reference.log_probs(rows[0]), rows[1], rows[0]), abs=2e-5
+    )

@@ -71,7 +71,10 @@ def policy(z: torch.Tensor, scale: float) -> torch.Tensor:
 
 
 def moved(z: torch.Tensor, u: torch.Tensor, peak: torch.Tensor, origin: torch.Tensor) -> torch.Tensor:
-    """Return the fields of `_sums.moved_terms`, shape [5, rows, runs], from one peak and origin a row."""
+    """Return the fields of `_sums.moved_terms`, shape [5, rows, runs], from one peak and origin a row.
+
+    Rows whose peak is NaN are not read and come out as rows of no action.
+    """
     block = STEP_BLOCKS[z.element_size()]
     out, length = _room(POLICY_FIELDS, z, block)
     step = _second(z, u, "u") | {
@@ -158,12 +161,14 @@ def policy_kernel(
     WIDTH: tl.constexpr = 128 // z_ptr.dtype.element_ty.primitive_bitwidth
     row, first, length = run_of(actions, length, runs)
     z_ptr, z_start = tl.multiple_of(z_ptr - z_lead, 16), z_lead + row * z_stride + first
+    if u_ptr is not None:
+        before, origin = tl.load(peak_ptr + row).to(A), tl.load(origin_ptr + row).to(A)
+        length = tl.where(before == before, length, 0)  # a peak of NaN asks for nothing to be read
     head, blocks, ragged = cut(z_start, length, BLOCK, WIDTH)
     z_begin = tl.multiple_of(z_start + head, WIDTH)
     if u_ptr is not None:
         u_ptr, u_start = tl.multiple_of(u_ptr - u_lead, 16), u_lead + row * u_stride + first
         u_begin = tl.multiple_of(u_start + head, WIDTH) if ALIKE else u_start + head
-        before, origin = tl.load(peak_ptr + row).to(A), tl.load(origin_ptr + row).to(A)
     factor = tl.full((), scale * 1.4426950408889634, A)
     zero = tl.full((LANES,), 0.0, tl.float64)
     peak, sums = tl.full((), float("-inf"), A), (zero, zero, zero, zero)
