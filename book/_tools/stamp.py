@@ -10,6 +10,9 @@ from pathlib import Path
 
 PATTERNS = (
     "entropy_core/**/*.py",
+    "entropy_core/**/*.cpp",
+    "benchmarks/**/*.py",
+    "benchmarks/results/*.json",
     "tests/**/*",
     "book/*.ipynb",
     "book/_ext/**/*.py",
