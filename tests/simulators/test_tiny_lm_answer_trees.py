@@ -133,6 +133,11 @@ def test_a_measured_step_is_that_of_the_reference():
     assert step.entropy_change == pytest.approx(by_hand, rel=1e-9, abs=1e-14)
     first = -reference.covariance_over_actions(reference.log_probs(z), moved, z)
     assert -step.realised_covariance.sum() == pytest.approx((first * before.visits.numpy()).sum())
+    policy, gains = np.exp(reference.log_probs(z)), before.advantages.numpy()
+    came, wished = (x - (policy * x).sum(-1, keepdims=True) for x in (moved, gains))
+    mean = lambda x: (before.visits.numpy()[..., None] * policy * x).sum()  # noqa: E731
+    aligned = mean(came * wished) / np.sqrt(mean(came**2) * mean(wished**2))
+    assert step.natural_alignment == pytest.approx(aligned, rel=1e-9)
     ones = sum_by_position(before, torch.ones_like(before.visits))
     assert ones.numpy() == pytest.approx(np.ones((14, 3)))
 
@@ -153,7 +158,9 @@ def test_following_a_run_does_not_disturb_it():
 
 def test_sampled_rewards_are_those_of_the_tree():
     """Four thousand answers of a run agree with the exact success, within four standard errors."""
-    run = advance(start_run(4, schooled_model(), DIGIT_SUM, Settings(samples=256, minibatches=1)), 1)
+    run = advance(
+        start_run(4, schooled_model(), DIGIT_SUM, Settings(samples=256, minibatches=1, held_out=1)), 1
+    )
     tree = read_prefix_tree(schooled_model(), DIGIT_SUM, every_prompt(DIGIT_SUM))
     success = measure_trees(tree, tree).expected_reward
     drawn = draw_prompts(np.random.default_rng(4).spawn(2)[0], DIGIT_SUM, 16)
