@@ -1,7 +1,7 @@
 """Every answer of a policy at once: a tree of prefixes, in which expectations are sums and nothing is drawn.
 
-Prefixes stand in the order of `prefixes`. Position t stands for the prefixes of t − 1
-tokens. What is a mean over prefixes weighs each by the probability that an answer passes through it.
+Prefixes stand as `prefix_logits` orders them. Position t stands for the prefixes of t − 1 tokens. What is a
+mean over prefixes weighs each by the probability that an answer passes through it.
 """
 
 from typing import NamedTuple
@@ -11,11 +11,7 @@ import torch
 from tqdm import tqdm
 
 from entropy_core._shapes import Float, Int
-from entropy_core.batched import (
-    log_probs,
-    probs,
-    step_moments,
-)
+from entropy_core.batched import log_probs, probs, step_moments
 from entropy_core.simulators.tiny_lm.model import TinyLM
 from entropy_core.simulators.tiny_lm.prefixes import (
     PREFIXES,
