@@ -9,14 +9,12 @@ import torch
 from entropy_core import reference
 from entropy_core.simulators.tiny_lm import (
     DIGIT_SUM,
-    Rollout,
     Settings,
     VisitedStates,
     advance,
     answer_logits,
     average_entropy_change,
     compare_states,
-    draw_prompts,
     encode,
     linear_logit_change,
     mean_by_prompt,
@@ -30,7 +28,6 @@ from entropy_core.simulators.tiny_lm import (
     sample_answers,
     start_run,
     visited_states,
-    votes_between_groups,
     watch_steps,
 )
 from tests.simulators.tiny_models import lively_model, schooled_model, weights_of
@@ -135,20 +132,6 @@ def test_the_gradient_is_the_one_that_the_run_follows():
     assert signs.all(), "the first step of Adam climbs along every coordinate"
 
 
-def test_votes_are_the_slopes_of_small_steps():
-    prompts = draw_prompts(np.random.default_rng(5), DIGIT_SUM, 3).repeat_interleave(8, 0)
-    answers = sample_answers(np.random.default_rng(6), MODEL, prompts).tokens
-    rollout = Rollout(prompts, answers, torch.from_numpy(np.random.default_rng(7).normal(size=24)))
-    votes, size = votes_between_groups(MODEL, rollout, 8), 1e-6
-    for column in range(3):
-        chosen = slice(8 * column, 8 * column + 8)
-        step = policy_gradient(MODEL, Rollout(*(part[chosen] for part in rollout)))
-        ends = [moved_model(MODEL, step, sign * size) for sign in (-1, 1)]
-        low, high = (reference.entropy(answer_logits(m, prompts, answers).detach().numpy()) for m in ends)
-        slopes = ((high - low) / (2 * size)).reshape(3, -1).mean(1)
-        assert votes[:, column].detach().numpy() == pytest.approx(slopes, rel=1e-5)
-
-
 def test_linear_change_is_the_derivative_of_the_logits():
     """For the head, in which logits are linear, by hand; otherwise against automatic differentiation."""
     model = lively_model()
@@ -197,8 +180,6 @@ def test_errors_teach():
     run = start_run(0, MODEL, DIGIT_SUM, FEW)
     with pytest.raises(ValueError, match="steps must be at least 1"):
         watch_steps(run, 0, PROMPTS)
-    with pytest.raises(ValueError, match="5 for 24 answers"):
-        votes_between_groups(MODEL, next_rollout(run), 5)
     single = copy.deepcopy(MODEL).float()
     step = random_parameter_step(np.random.default_rng(0), single)
     with pytest.raises(ValueError, match="torch.float64; got torch.float32"):

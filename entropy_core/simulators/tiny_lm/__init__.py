@@ -73,7 +73,6 @@ from entropy_core.simulators.tiny_lm.paths import (
     path_residuals,
     policy_gradient,
     random_parameter_step,
-    votes_between_groups,
     watch_steps,
 )
 from entropy_core.simulators.tiny_lm.prefixes import joint_log_probs, prefix_logits, prefix_visits
@@ -191,7 +190,6 @@ __all__ = [
     "sum_by_position",
     "value_at_reward",
     "visited_states",
-    "votes_between_groups",
     "wanted_numbers",
     "watch_steps",
     "write_csv",

@@ -1,7 +1,7 @@
 """Every answer of a policy at once: a tree of prefixes, in which expectations are sums and nothing is drawn.
 
-Prefixes stand in the order of `prefixes`; position t has those of t − 1 tokens. What is a mean over prefixes
-weighs each by the probability that an answer passes through it.
+Prefixes stand as `prefix_logits` orders them. Position t stands for the prefixes of t − 1 tokens. What is a
+mean over prefixes weighs each by the probability that an answer passes through it.
 """
 
 from typing import NamedTuple

@@ -64,7 +64,7 @@ class VisitedStates(NamedTuple):
     """Every state that an answer to some prompts can come through, and how often it does.
 
     Args:
-        logits: z in nats, one row for each state, prompt by prompt, in the order of `prefixes`.
+        logits: z in nats, one row for each state, prompt by prompt, as `prefix_logits` orders them.
         weights: share of all tokens that are drawn at the state, prompts being equally frequent; the shares
             add up to 1.
     """

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from entropy_core._shapes import Float, Int
-from entropy_core.batched import entropy, group_normalised_advantages, policy_moments, step_moments
+from entropy_core.batched import group_normalised_advantages, policy_moments, step_moments
 from entropy_core.simulators.tiny_lm.measurement import VisitedStates, visited_states
 from entropy_core.simulators.tiny_lm.model import TinyLM, answer_logits, sample_answers
 from entropy_core.simulators.tiny_lm.tasks import draw_prompts, is_right
@@ -30,7 +30,6 @@ __all__ = [
     "path_residuals",
     "policy_gradient",
     "random_parameter_step",
-    "votes_between_groups",
     "watch_steps",
 ]
 
@@ -156,39 +155,6 @@ def policy_gradient(model: TinyLM, rollout: Rollout) -> dict[str, torch.Tensor]:
     names, weights = zip(*model.named_parameters(), strict=True)
     logits = answer_logits(model, rollout.prompts, rollout.answers)
     return dict(zip(names, torch.autograd.grad(_credit(logits, rollout), weights), strict=True))
-
-
-def votes_between_groups(
-    model: TinyLM, rollout: Rollout, samples: int
-) -> Float[torch.Tensor, "groups groups"]:
-    """How fast the entropy at the states of one group of answers moves along the gradient of another.
-
-    −Σ_s Cov_s(log π, J g) / tokens, s through the states of the row's group, g the gradient of the column's
-
-    Args:
-        model: the policy.
-        rollout: answers and advantages, groups standing together.
-        samples: answers in each group; it divides their number.
-
-    Returns:
-        In nats per unit of step size, positive where entropy rises. The mean of a column is what the group's
-        gradient does to the mean entropy of the whole rollout; on the diagonal a group votes for itself.
-
-    Raises:
-        ValueError: the groups are not of that size.
-    """
-    if samples < 1 or len(rollout.answers) % samples:
-        raise ValueError(
-            f"samples must divide the number of answers; got {samples} for {len(rollout.answers)} answers."
-        )
-    weights, slopes, gradients = tuple(model.parameters()), [], []
-    for group in zip(*(part.split(samples) for part in rollout), strict=True):
-        group = Rollout(*group)
-        logits = answer_logits(model, group.prompts, group.answers)
-        for target, kept in ((entropy(logits).mean(), slopes), (_credit(logits, group), gradients)):
-            parts = torch.autograd.grad(target, weights, retain_graph=True)
-            kept.append(torch.cat([part.flatten() for part in parts]))
-    return torch.stack(slopes) @ torch.stack(gradients).T
 
 
 def random_parameter_step(generator: np.random.Generator, model: TinyLM) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
 """A policy at every prefix of the answers to some prompts, and how often an answer passes through each.
 
-An answer has three tokens out of twelve, so that 157 prefixes of a prompt are followed by a token: the empty
-one, the 12 of one token, the 144 of two, in this order. Behind them stand 1728 answers. What is computed here
-is exact for the policy; nothing is sampled.
+An answer has three tokens out of twelve, so that 157 prefixes of a prompt are followed by a token. They stand
+in one order everywhere: the empty one, the 12 of one token, the 144 of two, of these the first token counting
+slowest. Behind them stand 1728 answers. What is computed here is exact for the policy; nothing is sampled.
 """
 
 import torch
