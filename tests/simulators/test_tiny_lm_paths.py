@@ -148,6 +148,7 @@ def test_linear_change_is_the_derivative_of_the_logits():
         assert linear[157, token].item() == pytest.approx(slope.item(), rel=1e-6)
 
 
+@pytest.mark.claim("network-residual-orders")
 def test_residuals_have_their_orders_at_states_of_a_lively_network():
     """The negative control beside them has order 1."""
     model, sizes = lively_model(spread=0.2), np.geomspace(1e-4, 1e-1, 4)

@@ -223,6 +223,7 @@ def test_errors_teach(changes, message):
         start_run(0, MODEL, DIGIT_SUM, FEW._replace(**changes))
 
 
+@pytest.mark.claim("scale-free-step")
 @pytest.mark.parametrize(("optimiser", "power"), [("sgd", 1), ("adam", 0)])
 def test_only_gradient_descent_takes_longer_steps_where_advantages_are_larger(optimiser, power):
     """With all gradients times four, as if all advantages were, Adam takes the same step but for its ε."""
