@@ -11,6 +11,7 @@ import torch
 from entropy_core.batched import _one_read, _sums, entropy
 from entropy_core.batched.kernels import _rows as kernels
 from tests.batched.calls import NAN, NEVER
+from tests.batched.test_large import rows_of
 
 needs_compiler = pytest.mark.skipif(kernels.library() is None, reason="there is no C++ compiler here")
 TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -18,20 +19,8 @@ CLOSE = {torch.float64: 1e-13, torch.float32: 3e-7}
 
 
 def blocks_of(dtype, actions, seed=0):
-    """Return logits and steps: ordinary, peaked, half forbidden, forbidden blocks, tied, offset, equal."""
-    generator = torch.Generator().manual_seed(seed)
-    z, u = torch.randn(2, 9, actions, generator=generator, dtype=torch.float64)
-    z[1] *= 8
-    z[2, ::2] = NEVER
-    z[3, : actions // 2] = NEVER
-    z[4, actions // 2 :] = NEVER
-    z[5] = z[5].round()
-    z[6] += 200.0
-    z[7] = 0.0
-    z[8] = NEVER
-    u *= torch.tensor([0.01, 0.5, 0.1, 1e-4, 0.1, 0.1, 0.5, 0.1, 0.1])[:, None]
-    u[z == NEVER] = NAN
-    z, u = z.to(dtype), u.to(dtype)
+    """Return the logits of `rows_of`, and its steps made one at all modes of a block."""
+    z, u = rows_of(dtype, actions, seed)
     for block, step in zip(*(x.split(kernels.LONGEST_BLOCK, dim=-1) for x in (z, u)), strict=True):
         step[block == block.amax(dim=-1, keepdim=True)] = 0.05  # any of several modes may be the origin
     return z, u

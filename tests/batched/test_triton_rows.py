@@ -13,11 +13,11 @@ from tests.batched.interpreted import interpreting
 from tests.batched.test_large import (
     NATS,
     assert_policy_within,
+    assert_step_within,
     policies,
-    step_scale,
+    rows_of,
     steps,
     tokens_of,
-    worst,
 )
 
 # relative error of storing a number; a device rounds to nearest, the interpreter cuts bfloat16
@@ -40,23 +40,6 @@ def read_once(monkeypatch):
     """Read every input as large ones are read on a device."""
     monkeypatch.setattr(_one_read, "LARGE", 1)
     monkeypatch.setattr(_one_read, "_kernels", lambda *tensors: kernels)
-
-
-def rows_of(dtype, actions, seed=0):
-    """Return logits and steps: ordinary, peaked, half forbidden in two ways, tied, offset, equal, none."""
-    generator = torch.Generator().manual_seed(seed)
-    z, u = torch.randn(2, 9, actions, generator=generator, dtype=torch.float64)
-    z[1] *= 8
-    z[2, ::2] = NEVER
-    z[3, : actions // 2] = NEVER
-    z[4, actions // 2 :] = NEVER
-    z[5] = z[5].round()
-    z[6] += 200.0
-    z[7] = 0.0
-    z[8] = NEVER
-    u *= torch.tensor([0.01, 0.5, 0.1, 1e-4, 0.1, 0.1, 0.5, 0.1, 0.1])[:, None]
-    u[z == NEVER] = NAN
-    return z.to(dtype), u.to(dtype)
 
 
 def exact_state(function, *rows):
@@ -142,14 +125,7 @@ def test_values_of_a_policy(dtype, actions):
 def test_values_of_a_step(dtype):
     z = policies(1, 777, dtype)
     u = steps(z)
-    found = batched.step_moments(z, u)
-    exact = reference.step_moments(z.double().numpy(), u.double().nan_to_num(0).numpy())
-    scale = step_scale(z, u)
-    for name, value in zip(found._fields, found, strict=True):
-        at = 1.0 if name == "entropy" else scale.clamp(min=1e-300)
-        at = at + torch.from_numpy(np.abs(exact.mean)) if name == "mean" else at
-        expected = torch.from_numpy(np.asarray(getattr(exact, name)))
-        assert worst(value, expected, torch.as_tensor(at)) <= NATS[dtype], name
+    assert_step_within(batched.step_moments(z, u), z, u)
 
 
 @pytest.mark.usefixtures("read_once")
